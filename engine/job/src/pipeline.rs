@@ -1,0 +1,354 @@
+//! What a valid job.toml means: parameters substituted, SQL inlined, reads resolved. Pure.
+//!
+//! Its JSON is what a submission carries: it holds no literal secret, only [`Setting`] references.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A whole job, ready to be executed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pipeline {
+    /// `job.name`: the identity for exactly-once across runs.
+    pub name: String,
+    /// Driver launches at most.
+    pub max_attempts: u32,
+    /// Wall-clock limit of one run in milliseconds.
+    pub timeout_ms: Option<u64>,
+    /// Every parameter with its value of this run.
+    pub params: BTreeMap<String, String>,
+    /// Root of the warehouse: an absolute `file://` or `s3://` URL without a trailing slash.
+    pub warehouse_root: String,
+    /// Storage profiles by URL prefix; the longest prefix wins.
+    pub storage: BTreeMap<String, StorageProfile>,
+    /// Connection profiles by name.
+    pub connections: BTreeMap<String, ConnectionProfile>,
+    /// Sources by the order of the file.
+    pub sources: Vec<Source>,
+    /// Tables in an order in which every table comes after those it reads.
+    pub tables: Vec<Table>,
+}
+
+/// A value that is either written in the file or a reference to a secret, resolved where it is used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Setting {
+    /// Not a secret: written in job.toml.
+    Literal(String),
+    /// Environment variable of the process that uses it (worker or driver).
+    Env(String),
+    /// File of the host that uses it; surrounding whitespace is dropped.
+    File(String),
+}
+
+/// How to reach an object store. Keys: `endpoint`, `region`, `access_key_id`, `secret_access_key`, `session_token`,
+/// `allow_http`, `virtual_hosted_style`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StorageProfile {
+    /// Options by key.
+    pub options: BTreeMap<String, Setting>,
+}
+
+/// How to reach a database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum ConnectionProfile {
+    /// `url` is `postgres://user[:password]@host[:port]/database`; `password` overrides the one in the URL.
+    Postgres {
+        /// Connection URL.
+        url: Setting,
+        /// Password, when it is not in the URL.
+        password: Option<Setting>,
+    },
+}
+
+/// Where something stands in the job's files, for messages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// job.toml or the SQL file, as the user named it.
+    pub file: String,
+    /// 1-based.
+    pub line: u32,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// A named input.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// The name SQL uses.
+    pub name: String,
+    /// Where its rows come from.
+    pub input: SourceInput,
+    /// Its place in job.toml.
+    pub origin: Origin,
+}
+
+/// Where the rows of a source come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum SourceInput {
+    /// Files under a path.
+    Files(FilesSource),
+    /// A PostgreSQL table or query.
+    Postgres(PostgresSource),
+}
+
+/// Files under a path, read as one table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilesSource {
+    /// File format.
+    pub format: FileFormat,
+    /// Absolute `file://` or `s3://` URL of a file, a directory (ends in `/`, read recursively) or a glob.
+    pub path: String,
+    /// What happens to rows that do not parse.
+    pub mode: ParseMode,
+    /// Declared columns; `None` = inferred from the files.
+    pub schema: Option<Vec<Column>>,
+    /// Format options; defaults for formats that do not use them.
+    pub csv: CsvOptions,
+}
+
+/// A declared column.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Column {
+    /// Column name.
+    pub name: String,
+    /// Type.
+    #[serde(rename = "type")]
+    pub data_type: ColumnType,
+}
+
+/// Types of declared columns, by their Spark SQL names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ColumnType {
+    /// 8-bit integer.
+    TinyInt,
+    /// 16-bit integer.
+    SmallInt,
+    /// 32-bit integer.
+    Int,
+    /// 64-bit integer.
+    BigInt,
+    /// 32-bit float.
+    Float,
+    /// 64-bit float.
+    Double,
+    /// Exact number, precision 1 to 38.
+    Decimal {
+        /// Digits in all.
+        precision: u8,
+        /// Digits after the point.
+        scale: i8,
+    },
+    /// UTF-8 text.
+    String,
+    /// True or false.
+    Boolean,
+    /// Calendar day.
+    Date,
+    /// Instant, microseconds, UTC.
+    Timestamp,
+    /// Wall-clock time without zone, microseconds.
+    #[serde(rename = "timestamp_ntz")]
+    TimestampNtz,
+    /// Bytes.
+    Binary,
+}
+
+/// Format of source files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FileFormat {
+    /// Separated values, RFC 4180 quoting.
+    Csv,
+    /// One JSON object per line.
+    Json,
+    /// Apache Parquet.
+    Parquet,
+    /// Apache Avro object container files.
+    Avro,
+}
+
+/// What happens to rows that do not parse; Spark's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ParseMode {
+    /// Fields that do not parse become NULL and the raw line goes to `_rescued` (a nullable text column that is
+    /// there for csv and json).
+    Permissive,
+    /// The row is left out.
+    Drop,
+    /// The first such row fails the step.
+    FailFast,
+}
+
+/// Options of `format = "csv"`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CsvOptions {
+    /// The first line of every file names the columns.
+    pub header: bool,
+    /// Separator, one ASCII character.
+    pub delimiter: char,
+    /// Quote, one ASCII character.
+    pub quote: char,
+    /// Escape inside quotes; `None` = doubled quotes only.
+    pub escape: Option<char>,
+    /// Text that means NULL; an empty unquoted field always does.
+    pub null_value: Option<String>,
+    /// Quoted fields may contain line breaks; files are then not split.
+    pub multiline: bool,
+    /// Lines that start with it are skipped.
+    pub comment: Option<char>,
+}
+
+impl Default for CsvOptions {
+    fn default() -> Self {
+        Self {
+            header: true,
+            delimiter: ',',
+            quote: '"',
+            escape: None,
+            null_value: None,
+            multiline: false,
+            comment: None,
+        }
+    }
+}
+
+/// A PostgreSQL table or query.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PostgresSource {
+    /// Name of the connection profile.
+    pub connection: String,
+    /// What is read.
+    pub relation: Relation,
+    /// Column for parallel key ranges; `None` = one range (or pages of the table, when it has no such column).
+    pub partition_by: Option<String>,
+    /// Number of ranges.
+    pub partitions: u32,
+}
+
+/// What is read from a database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Relation {
+    /// `schema.table` or `table`.
+    Table(String),
+    /// A SELECT.
+    Query(String),
+}
+
+/// `schema.table`, or a bare table.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TableName {
+    /// `bronze` in `bronze.customers`; empty when there is none.
+    pub schema: String,
+    /// `customers` in `bronze.customers`.
+    pub table: String,
+}
+
+impl fmt::Display for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.schema.is_empty() { f.write_str(&self.table) } else { write!(f, "{}.{}", self.schema, self.table) }
+    }
+}
+
+/// One step: a Delta table and how it is filled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Table {
+    /// Its name.
+    pub name: TableName,
+    /// Absolute URL of the table's root, without a trailing slash.
+    pub location: String,
+    /// What fills it.
+    pub input: TableInput,
+    /// Names of the sources and tables its input reads; tables of the job and sources of the job by their job
+    /// name, any other `a.b` is a table that exists already in the warehouse.
+    pub reads: Vec<Read>,
+    /// How rows are put in.
+    pub mode: WriteMode,
+    /// Hive partition columns.
+    pub partition_by: Vec<String>,
+    /// Adds `_ingested_at`, `_source`, `_run_id`.
+    pub audit: bool,
+    /// Checks, in the order of the file.
+    pub expectations: Vec<Expectation>,
+    /// A data file is closed when it has reached this size.
+    pub target_file_size_bytes: u64,
+    /// Delta table properties set when the table is created.
+    pub properties: BTreeMap<String, String>,
+    /// Its place in job.toml.
+    pub origin: Origin,
+}
+
+/// What fills a table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TableInput {
+    /// Every row of a source or table, named like a SQL table.
+    From(String),
+    /// A query.
+    Sql {
+        /// The text, parameters substituted.
+        text: String,
+        /// Where it begins, so that positions inside it can be told.
+        origin: Origin,
+    },
+}
+
+/// Something a step reads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "name", rename_all = "lowercase")]
+pub enum Read {
+    /// A source of this job.
+    Source(String),
+    /// A table that an earlier step of this job writes.
+    Table(TableName),
+    /// A Delta table of the warehouse that no step writes.
+    External(TableName),
+}
+
+/// How rows are put into a table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "mode", rename_all = "snake_case")]
+pub enum WriteMode {
+    /// Rows are added.
+    Append,
+    /// The table's rows are replaced.
+    Overwrite,
+    /// Rows that match are replaced; every new row must match.
+    ReplaceWhere {
+        /// Condition over the table's columns.
+        predicate: String,
+    },
+}
+
+/// A check on every row before it is written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expectation {
+    /// Its name in counts and messages.
+    pub name: String,
+    /// Boolean SQL over the step's columns; NULL counts as a violation.
+    pub check: String,
+    /// What a violation does.
+    pub action: ExpectationAction,
+}
+
+/// What a violated expectation does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ExpectationAction {
+    /// The row is kept and counted.
+    Warn,
+    /// The row is left out and counted.
+    Drop,
+    /// The step fails as `data-quality` and nothing is committed.
+    Fail,
+}

@@ -1,0 +1,1 @@
+//! Delta tables: snapshots, distributed scan and write, commits.

@@ -1,0 +1,1 @@
+//! The driver: runs a pipeline's steps in order and commits.

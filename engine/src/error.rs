@@ -1,0 +1,280 @@
+//! One error for the engine: a [`Fault`] whose class survives DataFusion, Arrow, Parquet, object_store and Ballista
+//! wrappers. A class is found by type, never guessed from text. Pure.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+use arrow::error::ArrowError;
+use ballista_core::error::BallistaError;
+use datafusion::error::DataFusionError;
+use datafusion::parquet::errors::ParquetError;
+use deltalake_core::DeltaTableError;
+use lake_proto::{ErrorClass, Fault};
+
+/// What engine functions return.
+pub type Result<T, E = EngineError> = std::result::Result<T, E>;
+
+/// A classed failure inside the engine. Travels through DataFusion as `External` and is found again by type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineError(pub Fault);
+
+impl EngineError {
+    /// An error from its parts.
+    pub fn new(class: ErrorClass, code: &str, message: impl Into<String>) -> Self {
+        Self(Fault::new(class, code, message))
+    }
+
+    /// `invalid-job`: the author must change the job.
+    pub fn invalid(code: &str, message: impl Into<String>) -> Self {
+        Self::new(ErrorClass::InvalidJob, code, message)
+    }
+
+    /// `not-found`.
+    pub fn not_found(code: &str, message: impl Into<String>) -> Self {
+        Self::new(ErrorClass::NotFound, code, message)
+    }
+
+    /// `unavailable`: the same call may work later.
+    pub fn unavailable(code: &str, message: impl Into<String>) -> Self {
+        Self::new(ErrorClass::Unavailable, code, message)
+    }
+
+    /// `internal`: a bug or damaged state.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(ErrorClass::Internal, "internal", message)
+    }
+
+    /// Who must act.
+    pub fn class(&self) -> ErrorClass {
+        self.0.class
+    }
+
+    /// Stable short name.
+    pub fn code(&self) -> &str {
+        &self.0.code
+    }
+
+    /// The same error with `context: ` before its message.
+    #[must_use]
+    pub fn within(self, context: impl fmt::Display) -> Self {
+        Self(self.0.within(context))
+    }
+
+    /// Whether the same task may succeed elsewhere or later.
+    pub fn is_transient(&self) -> bool {
+        matches!(self.0.class, ErrorClass::Unavailable | ErrorClass::Resource)
+    }
+}
+
+impl fmt::Display for EngineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl Error for EngineError {}
+
+impl From<Fault> for EngineError {
+    fn from(fault: Fault) -> Self {
+        Self(fault)
+    }
+}
+
+impl From<EngineError> for Fault {
+    fn from(error: EngineError) -> Self {
+        error.0
+    }
+}
+
+impl From<EngineError> for DataFusionError {
+    fn from(error: EngineError) -> Self {
+        Self::External(Box::new(error))
+    }
+}
+
+impl From<DataFusionError> for EngineError {
+    fn from(error: DataFusionError) -> Self {
+        if let Some(classed) = find_classed(&error) {
+            return classed;
+        }
+        let message = error.strip_backtrace();
+        let (class, code) = match error.find_root() {
+            DataFusionError::SQL(..) => (ErrorClass::InvalidJob, "sql-syntax"),
+            DataFusionError::Plan(_) | DataFusionError::SchemaError(..) | DataFusionError::Diagnostic(..) => {
+                (ErrorClass::InvalidJob, "sql-plan")
+            }
+            DataFusionError::NotImplemented(_) => (ErrorClass::InvalidJob, "sql-unsupported"),
+            DataFusionError::Configuration(_) => (ErrorClass::InvalidJob, "setting"),
+            DataFusionError::ResourcesExhausted(_) => (ErrorClass::Resource, "memory"),
+            // Evaluation of the user's expressions on the user's rows: casts, division by zero, overflow.
+            DataFusionError::ArrowError(..) | DataFusionError::Execution(_) => (ErrorClass::InvalidJob, "sql-runtime"),
+            _ => (ErrorClass::Internal, "engine"),
+        };
+        Self::new(class, code, message)
+    }
+}
+
+impl From<ArrowError> for EngineError {
+    fn from(error: ArrowError) -> Self {
+        DataFusionError::from(error).into()
+    }
+}
+
+impl From<ParquetError> for EngineError {
+    fn from(error: ParquetError) -> Self {
+        find_classed(&error)
+            .unwrap_or_else(|| Self::invalid("parquet", format!("not a readable Parquet file: {error}")))
+    }
+}
+
+impl From<object_store::Error> for EngineError {
+    fn from(error: object_store::Error) -> Self {
+        classify_store(&error)
+    }
+}
+
+impl From<DeltaTableError> for EngineError {
+    fn from(error: DeltaTableError) -> Self {
+        find_classed(&error).unwrap_or_else(|| Self::new(ErrorClass::Internal, "delta", error.to_string()))
+    }
+}
+
+impl From<BallistaError> for EngineError {
+    fn from(error: BallistaError) -> Self {
+        classify_ballista(&error).or_else(|| find_classed(&error)).unwrap_or_else(|| match error {
+            BallistaError::DataFusionError(inner) => (*inner).into(),
+            other => Self::new(ErrorClass::Internal, "ballista", other.to_string()),
+        })
+    }
+}
+
+impl From<io::Error> for EngineError {
+    fn from(error: io::Error) -> Self {
+        classify_io(&error).unwrap_or_else(|| Self::unavailable("io", error.to_string()))
+    }
+}
+
+/// The first error in the chain of causes whose type says its class.
+pub(crate) fn find_classed(error: &(dyn Error + 'static)) -> Option<EngineError> {
+    let mut cause = Some(error);
+    while let Some(current) = cause {
+        if let Some(classed) = classify(current) {
+            return Some(classed);
+        }
+        cause = current.source();
+    }
+    None
+}
+
+fn classify(error: &(dyn Error + 'static)) -> Option<EngineError> {
+    if let Some(error) = error.downcast_ref::<EngineError>() {
+        return Some(error.clone());
+    }
+    if let Some(error) = error.downcast_ref::<object_store::Error>() {
+        return find_nested(error).or_else(|| Some(classify_store(error)));
+    }
+    if let Some(error) = error.downcast_ref::<io::Error>() {
+        return error.get_ref().and_then(|inner| find_classed(inner)).or_else(|| classify_io(error));
+    }
+    if let Some(error) = error.downcast_ref::<BallistaError>() {
+        return classify_ballista(error).or_else(|| match error {
+            BallistaError::DataFusionError(inner) => find_classed(inner.as_ref()),
+            BallistaError::ArrowError(inner) => find_classed(inner.as_ref()),
+            _ => None,
+        });
+    }
+    // These keep their cause behind a box that `source` does not always show.
+    if let Some(error) = error.downcast_ref::<DataFusionError>() {
+        return match error {
+            DataFusionError::External(inner) => find_classed(inner.as_ref()),
+            DataFusionError::ArrowError(inner, _) => find_classed(inner.as_ref()),
+            DataFusionError::ParquetError(inner) => {
+                find_classed(inner.as_ref()).or_else(|| Some((**inner).clone_as_engine()))
+            }
+            DataFusionError::ObjectStore(inner) => find_classed(inner.as_ref()),
+            DataFusionError::IoError(inner) => find_classed(inner),
+            DataFusionError::Context(_, inner) => find_classed(inner.as_ref()),
+            DataFusionError::Shared(inner) => find_classed(inner.as_ref()),
+            DataFusionError::ResourcesExhausted(text) => {
+                Some(EngineError::new(ErrorClass::Resource, "memory", text.clone()))
+            }
+            _ => None,
+        };
+    }
+    if let Some(ArrowError::ExternalError(inner)) = error.downcast_ref::<ArrowError>() {
+        return find_classed(inner.as_ref());
+    }
+    if let Some(ArrowError::IoError(_, inner)) = error.downcast_ref::<ArrowError>() {
+        return find_classed(inner);
+    }
+    if let Some(ParquetError::External(inner)) = error.downcast_ref::<ParquetError>() {
+        return find_classed(inner.as_ref());
+    }
+    None
+}
+
+trait CloneAsEngine {
+    fn clone_as_engine(&self) -> EngineError;
+}
+
+impl CloneAsEngine for ParquetError {
+    fn clone_as_engine(&self) -> EngineError {
+        EngineError::invalid("parquet", format!("not a readable Parquet file: {self}"))
+    }
+}
+
+fn find_nested(error: &object_store::Error) -> Option<EngineError> {
+    match error {
+        object_store::Error::Generic { source, .. } => find_classed(source.as_ref()),
+        _ => None,
+    }
+}
+
+fn classify_store(error: &object_store::Error) -> EngineError {
+    use object_store::Error as Store;
+    let (class, code) = match error {
+        Store::NotFound { .. } => (ErrorClass::NotFound, "object-not-found"),
+        Store::PermissionDenied { .. } | Store::Unauthenticated { .. } => (ErrorClass::Denied, "store-denied"),
+        Store::AlreadyExists { .. } | Store::Precondition { .. } | Store::NotModified { .. } => {
+            (ErrorClass::Conflict, "object-exists")
+        }
+        Store::InvalidPath { .. } | Store::UnknownConfigurationKey { .. } => (ErrorClass::InvalidJob, "object-path"),
+        _ => (ErrorClass::Unavailable, "store"),
+    };
+    EngineError::new(class, code, error.to_string())
+}
+
+fn classify_io(error: &io::Error) -> Option<EngineError> {
+    let (class, code) = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => (ErrorClass::Resource, "disk-full"),
+        io::ErrorKind::OutOfMemory => (ErrorClass::Resource, "memory"),
+        io::ErrorKind::NotFound => (ErrorClass::NotFound, "file-not-found"),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => (ErrorClass::Denied, "file-denied"),
+        io::ErrorKind::ConnectionRefused
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::TimedOut
+        | io::ErrorKind::NotConnected
+        | io::ErrorKind::HostUnreachable
+        | io::ErrorKind::NetworkUnreachable
+        | io::ErrorKind::UnexpectedEof => (ErrorClass::Unavailable, "io"),
+        _ => return None,
+    };
+    Some(EngineError::new(class, code, error.to_string()))
+}
+
+fn classify_ballista(error: &BallistaError) -> Option<EngineError> {
+    let (class, code) = match error {
+        BallistaError::FetchFailed(..) => (ErrorClass::Unavailable, "shuffle-fetch"),
+        BallistaError::TonicError(_)
+        | BallistaError::GrpcError(_)
+        | BallistaError::GrpcConnectionError(_)
+        | BallistaError::GrpcActionError(_) => (ErrorClass::Unavailable, "transport"),
+        BallistaError::Cancelled => (ErrorClass::Cancelled, "cancelled"),
+        BallistaError::IoError(inner) => return classify_io(inner),
+        _ => return None,
+    };
+    Some(EngineError::new(class, code, error.to_string()))
+}

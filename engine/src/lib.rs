@@ -1,0 +1,18 @@
+//! The engine: sources and Delta tables as plans that can be cut into tasks, and the driver that runs a pipeline.
+//!
+//! Rooms: [`stores`] and [`session`] (how plans reach files and memory), [`worklist`] (the only leaf our scans stand
+//! on), [`source`] and [`delta`] (what is read and written), [`codec`] (plan nodes to bytes and back), [`runner`]
+//! (where a plan runs: this process or the cluster), [`driver`] (steps in order, commits, results).
+//! Never here: HTTP, raft.
+
+pub mod codec;
+pub mod delta;
+pub mod driver;
+pub mod error;
+pub mod runner;
+pub mod session;
+pub mod source;
+pub mod stores;
+pub mod worklist;
+
+pub use error::{EngineError, Result};

@@ -1,0 +1,1 @@
+//! Sources: files and databases as work lists.

@@ -1,0 +1,225 @@
+//! Object stores by URL, built from profiles whose secrets are references resolved here, in the process that reads
+//! or writes. Edge.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::StreamExt;
+use lake_job::{ConnectionProfile, Setting, StorageProfile};
+use lake_proto::ErrorClass;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::path::Path;
+use object_store::prefix::PrefixStore;
+use object_store::{ClientOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, RetryConfig};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::{EngineError, Result};
+
+/// What a job says about stores and databases. Serializes without secrets: it travels with every query.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profiles {
+    /// Storage profiles by URL prefix.
+    pub storage: BTreeMap<String, StorageProfile>,
+    /// Connection profiles by name.
+    pub connections: BTreeMap<String, ConnectionProfile>,
+}
+
+/// The object stores and connections of one application in one process. Tasks find it as an extension of their
+/// session's configuration: `context.session_config().get_extension::<Stores>()`.
+pub struct Stores {
+    profiles: Profiles,
+    open: Mutex<BTreeMap<String, Arc<dyn ObjectStore>>>,
+}
+
+impl fmt::Debug for Stores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stores").field("storage", &self.profiles.storage.keys()).finish_non_exhaustive()
+    }
+}
+
+/// A database connection with its secrets resolved. Not serializable, never shown.
+pub struct Connection {
+    /// `postgres://…`
+    pub url: String,
+    /// Overrides the password in the URL.
+    pub password: Option<String>,
+}
+
+impl Stores {
+    /// Stores under these profiles; nothing is opened yet.
+    pub fn new(profiles: Profiles) -> Self {
+        Self { profiles, open: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// The stores of the running task or session.
+    ///
+    /// # Errors
+    /// `internal` when the session was made without them.
+    pub fn of(context: &datafusion::execution::TaskContext) -> Result<Arc<Self>> {
+        context
+            .session_config()
+            .get_extension::<Self>()
+            .ok_or_else(|| EngineError::internal("this session has no object stores"))
+    }
+
+    /// The profiles, as they travel.
+    pub fn profiles(&self) -> &Profiles {
+        &self.profiles
+    }
+
+    /// The store that holds `url`, rooted at the bucket, or at `/` for files: use it with [`Self::path`].
+    ///
+    /// # Errors
+    /// `invalid-job` for a scheme that is not `file` or `s3`, or a profile key that is not known; `not-found` for a
+    /// secret reference that does not resolve.
+    pub fn store(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
+        let (prefix, profile) = self.profile(url);
+        let key = format!("{}://{} {prefix}", url.scheme(), url.host_str().unwrap_or_default());
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(store) = open.get(&key) {
+            return Ok(store.clone());
+        }
+        let store: Arc<dyn ObjectStore> = match url.scheme() {
+            "file" => Arc::new(local::SyncedFiles::new()),
+            "s3" | "s3a" => Arc::new(s3(url, profile)?),
+            other => {
+                return Err(EngineError::invalid(
+                    "url-scheme",
+                    format!("'{url}' has scheme '{other}': expected file or s3"),
+                ));
+            }
+        };
+        open.insert(key, store.clone());
+        Ok(store)
+    }
+
+    /// The store rooted at `url` itself: a Delta table's root, for example.
+    ///
+    /// # Errors
+    /// As [`Self::store`].
+    pub fn rooted(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
+        Ok(Arc::new(PrefixStore::new(self.store(url)?, Self::path(url)?)))
+    }
+
+    /// The path of `url` inside [`Self::store`].
+    ///
+    /// # Errors
+    /// `invalid-job` when it cannot be an object path.
+    pub fn path(url: &Url) -> Result<Path> {
+        Path::from_url_path(url.path())
+            .map_err(|error| EngineError::invalid("object-path", format!("'{url}' is not an object path: {error}")))
+    }
+
+    /// A connection with its secrets resolved in this process.
+    ///
+    /// # Errors
+    /// `invalid-job` when no such connection is declared, `not-found` when a secret reference does not resolve.
+    pub fn connection(&self, name: &str) -> Result<Connection> {
+        let Some(ConnectionProfile::Postgres { url, password }) = self.profiles.connections.get(name) else {
+            return Err(EngineError::invalid("connection", format!("connection '{name}' is not declared")));
+        };
+        let what = format!("connection '{name}'");
+        let password = password.as_ref().map(|password| resolve(password, &what)).transpose()?;
+        Ok(Connection { url: resolve(url, &what)?, password })
+    }
+
+    /// Proves that the store under `url` honours create-if-absent: of two racing creates of one object exactly one
+    /// may win. Delta commits stand on it.
+    ///
+    /// # Errors
+    /// `invalid-job` (code `store-unsafe`) when both win; `unavailable`, `denied` or `not-found` (no such bucket) when
+    /// the store cannot be written.
+    pub async fn probe(&self, url: &Url) -> Result<()> {
+        if url.scheme() == "file" {
+            // Creation by hard link is atomic, and refused where the file system has none.
+            return Ok(());
+        }
+        let store = self.store(url)?;
+        let path = Self::path(url)?.join(format!("_lake_probe/{}", uuid::Uuid::new_v4()).as_str());
+        let create = |body: &'static str| {
+            let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+            store.put_opts(&path, body.into(), options)
+        };
+        let (first, second) = futures::join!(create("1"), create("2"));
+        let winners = usize::from(first.is_ok()) + usize::from(second.is_ok());
+        let loser = [first.err(), second.err()].into_iter().flatten().next();
+        // The probe object is removed whatever the outcome; a leftover is harmless.
+        let _ = store.delete(&path).await;
+        match (winners, loser) {
+            (1, Some(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. })) => Ok(()),
+            (2, _) => Err(EngineError::invalid(
+                "store-unsafe",
+                format!(
+                    "'{url}' ignores If-None-Match: two creates of one object both succeeded, so concurrent Delta \
+                     commits could overwrite each other; use a store that supports conditional writes"
+                ),
+            )),
+            (_, Some(error)) => Err(EngineError::from(error).within(format!("cannot write to '{url}'"))),
+            (_, None) => Err(EngineError::internal("the store probe has neither winner nor loser")),
+        }
+    }
+
+    /// Whether anything is stored under `url`.
+    ///
+    /// # Errors
+    /// The store's class.
+    pub async fn is_empty(&self, url: &Url) -> Result<bool> {
+        let path = Self::path(url)?;
+        Ok(self.store(url)?.list(Some(&path)).next().await.transpose()?.is_none())
+    }
+
+    fn profile(&self, url: &Url) -> (String, Option<&StorageProfile>) {
+        let text = url.as_str().replacen("s3a://", "s3://", 1);
+        let covers = |prefix: &str| {
+            text.strip_prefix(prefix.trim_end_matches('/')).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let best = self.profiles.storage.iter().filter(|(prefix, _)| covers(prefix)).max_by_key(|(prefix, _)| prefix.len());
+        best.map_or((String::new(), None), |(prefix, profile)| (prefix.clone(), Some(profile)))
+    }
+}
+
+/// The value of a setting in this process.
+///
+/// # Errors
+/// `not-found` when the variable or file does not exist here; the message names it, never its value.
+pub fn resolve(setting: &Setting, what: &str) -> Result<String> {
+    match setting {
+        Setting::Literal(text) => Ok(text.clone()),
+        Setting::Env(name) => std::env::var(name).map_err(|_| {
+            EngineError::not_found("secret", format!("{what}: environment variable {name} is not set in this process"))
+        }),
+        Setting::File(path) => std::fs::read_to_string(path).map(|text| text.trim().to_owned()).map_err(|error| {
+            EngineError::not_found("secret", format!("{what}: secret file {path} cannot be read: {error}"))
+        }),
+    }
+}
+
+fn s3(url: &Url, profile: Option<&StorageProfile>) -> Result<object_store::aws::AmazonS3> {
+    let bucket = url.host_str().filter(|host| !host.is_empty());
+    let bucket = bucket.ok_or_else(|| EngineError::invalid("url-bucket", format!("'{url}' names no bucket")))?;
+    let mut builder = AmazonS3Builder::from_env()
+        .with_bucket_name(bucket)
+        .with_client_options(ClientOptions::new().with_allow_http(true))
+        .with_retry(RetryConfig { max_retries: 5, ..RetryConfig::default() });
+    for (key, setting) in profile.iter().flat_map(|profile| &profile.options) {
+        let value = resolve(setting, &format!("storage '{url}' key '{key}'"))?;
+        let key = match key.as_str() {
+            "endpoint" => AmazonS3ConfigKey::Endpoint,
+            "region" => AmazonS3ConfigKey::Region,
+            "access_key_id" => AmazonS3ConfigKey::AccessKeyId,
+            "secret_access_key" => AmazonS3ConfigKey::SecretAccessKey,
+            "session_token" => AmazonS3ConfigKey::Token,
+            "virtual_hosted_style" => AmazonS3ConfigKey::VirtualHostedStyleRequest,
+            "allow_http" => continue,
+            other => return Err(EngineError::invalid("storage-key", format!("storage key '{other}' is not known"))),
+        };
+        builder = builder.with_config(key, value);
+    }
+    builder.build().map_err(|error| {
+        EngineError::new(ErrorClass::InvalidJob, "storage", format!("storage for '{url}' is not usable: {error}"))
+    })
+}
+
+mod local;
