@@ -28,6 +28,61 @@ pub struct Pipeline {
     pub sources: Vec<Source>,
     /// Tables in an order in which every table comes after those it reads.
     pub tables: Vec<Table>,
+    /// Where tables of [`Read::External`] are, by name, when not at `<root>/<schema>/<table>`: tables of the job with
+    /// a `path` that this run does not execute. [`Self::external_location`] answers for all of them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub external_locations: BTreeMap<String, String>,
+}
+
+impl Pipeline {
+    /// For every table the positions in [`Self::tables`] of those it reads, ascending; all of them are smaller than
+    /// its own. Tables whose dependencies are done may run at once.
+    pub fn dependencies(&self) -> Vec<Vec<usize>> {
+        let positions: BTreeMap<&TableName, usize> =
+            self.tables.iter().enumerate().map(|(index, table)| (&table.name, index)).collect();
+        let needed = |table: &Table| {
+            let read = table.reads.iter().filter_map(|read| match read {
+                Read::Table(name) => positions.get(name).copied(),
+                Read::Source(_) | Read::External(_) => None,
+            });
+            let mut needed: Vec<usize> = read.collect();
+            needed.sort_unstable();
+            needed.dedup();
+            needed
+        };
+        self.tables.iter().map(needed).collect()
+    }
+
+    /// The tables in levels: those of one level only read tables of levels before it.
+    pub fn levels(&self) -> Vec<Vec<usize>> {
+        let mut level_of: Vec<usize> = Vec::with_capacity(self.tables.len());
+        let mut levels: Vec<Vec<usize>> = Vec::new();
+        for (index, needed) in self.dependencies().iter().enumerate() {
+            let below = needed.iter().filter_map(|needed| level_of.get(*needed));
+            let level = below.max().map_or(0, |below| below + 1);
+            level_of.push(level);
+            if levels.len() <= level {
+                levels.push(Vec::new());
+            }
+            levels.get_mut(level).into_iter().for_each(|tables| tables.push(index));
+        }
+        levels
+    }
+
+    /// The root of a table of the warehouse that no step of this run writes: a URL without a trailing slash.
+    pub fn external_location(&self, name: &TableName) -> String {
+        let own = self.external_locations.get(&name.to_string()).cloned();
+        own.unwrap_or_else(|| location_under(&self.warehouse_root, name))
+    }
+}
+
+/// `<root>/<schema>/<table>`, or `<root>/<table>` for a table without a schema.
+pub fn location_under(root: &str, name: &TableName) -> String {
+    if name.schema.is_empty() {
+        format!("{root}/{}", name.table)
+    } else {
+        format!("{root}/{}/{}", name.schema, name.table)
+    }
 }
 
 /// A value that is either written in the file or a reference to a secret, resolved where it is used.
@@ -245,7 +300,7 @@ pub enum Relation {
     Query(String),
 }
 
-/// `schema.table`, or a bare table.
+/// `schema.table`, or a bare table; lower case, as SQL folds names without quotes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TableName {
     /// `bronze` in `bronze.customers`; empty when there is none.

@@ -1,0 +1,278 @@
+//! The life of a driver: assigned, started, ended in one of many ways, relaunched or not. Pure.
+
+use lake_proto::{AppId, DriverId, ErrorClass, Fault, WorkerId};
+
+use super::{Stamp, rejected};
+use crate::application::{Application, Attempt, DeployMode, Ended, Phase};
+use crate::command::Exit;
+use crate::event::Event;
+use crate::state::State;
+
+/// Wait before a driver that failed (not: was lost) is started again; doubled with each attempt.
+const RELAUNCH_DELAY_MS: u64 = 1_000;
+const MAX_RELAUNCH_DELAY_MS: u64 = 30_000;
+
+/// Why an attempt is over.
+enum Cause {
+    /// The driver or its exit code named a failure.
+    Failed(Fault),
+    /// The process or its worker is gone, without a word.
+    Lost(Fault),
+    /// It never ran.
+    NotStarted(Fault),
+}
+
+pub(super) fn assign(state: &mut State, stamp: Stamp, driver: &DriverId, worker: &WorkerId, events: &mut Vec<Event>) {
+    let refused = |message: String| rejected(ErrorClass::Conflict, "not-assignable", message);
+    let Some(app) = state.by_driver.get(driver).cloned() else {
+        events.push(unknown(driver));
+        return;
+    };
+    let used = state.memory_used_bytes(worker);
+    let Some(place) = state.workers.get(worker).filter(|place| place.is_alive()) else {
+        events.push(refused(format!("{worker} is not alive, so {driver} cannot be placed on it")));
+        return;
+    };
+    let free = place.registration.memory_bytes.saturating_sub(used);
+    let Some(application) = state.applications.get_mut(&app) else {
+        events.push(unknown(driver));
+        return;
+    };
+    if !application.is_waiting() {
+        events.push(refused(format!("{driver} is {}, not waiting", application.phase.name())));
+        return;
+    }
+    if application.driver_memory_bytes() > free {
+        let wanted = application.driver_memory_bytes();
+        events.push(refused(format!("{driver} needs {wanted} bytes of memory, {worker} has {free} left")));
+        return;
+    }
+    application.attempt = application.attempt.saturating_add(1);
+    application.phase = Phase::Running(Attempt {
+        epoch: stamp.index,
+        worker: Some(worker.clone()),
+        assigned_at_ms: stamp.at_ms,
+        is_started: false,
+        is_killing: false,
+    });
+    events.push(Event::DriverAssigned { app, worker: worker.clone(), epoch: stamp.index });
+}
+
+pub(super) fn started(state: &mut State, stamp: Stamp, driver: &DriverId, epoch: u64, events: &mut Vec<Event>) {
+    let Some((application, attempt)) = current(state, driver, epoch) else {
+        events.push(late(driver, epoch));
+        return;
+    };
+    if attempt.is_started {
+        events.push(Event::Ignored { reason: format!("{driver} is known to have started") });
+        return;
+    }
+    application.phase = Phase::Running(Attempt { is_started: true, ..attempt });
+    application.started_at_ms.get_or_insert(stamp.at_ms);
+    events.push(Event::DriverStarted { app: application.id.clone() });
+}
+
+/// The driver's own word. Success counts even when it was being killed: everything is committed. A repeat by the
+/// attempt that ended last changes nothing.
+pub(super) fn finished(
+    state: &mut State,
+    stamp: Stamp,
+    driver: &DriverId,
+    epoch: u64,
+    failure: Option<Fault>,
+    events: &mut Vec<Event>,
+) {
+    let application = match state.by_driver.get(driver).and_then(|app| state.applications.get(app)) {
+        None => {
+            events.push(unknown(driver));
+            return;
+        }
+        Some(application) => application,
+    };
+    if application.running().is_none() && epoch != 0 && application.phase.epoch() == epoch {
+        // The answer to the first report was lost, or the worker's news of the exit came first.
+        events.push(late(driver, epoch));
+        return;
+    }
+    let (app, attempt) = match application.check_epoch(epoch) {
+        Ok(attempt) => (application.id.clone(), attempt.clone()),
+        Err(fault) => {
+            events.push(Event::Rejected(fault));
+            return;
+        }
+    };
+    match failure {
+        None => {
+            let ended = Ended { at_ms: stamp.at_ms, worker: attempt.worker, epoch };
+            end(state, &app, Phase::Finished(ended), events);
+        }
+        Some(fault) => attempt_over(state, stamp, &app, attempt, Cause::Failed(fault), events),
+    }
+}
+
+/// The process is gone. News of an attempt that is over already changes nothing.
+pub(super) fn exited(
+    state: &mut State,
+    stamp: Stamp,
+    driver: &DriverId,
+    epoch: u64,
+    exit: Exit,
+    events: &mut Vec<Event>,
+) {
+    let Some((application, attempt)) = current(state, driver, epoch) else {
+        events.push(late(driver, epoch));
+        return;
+    };
+    let app = application.id.clone();
+    let cause = cause_of_exit(driver, &attempt, exit);
+    attempt_over(state, stamp, &app, attempt, cause, events);
+}
+
+pub(super) fn lost(
+    state: &mut State,
+    stamp: Stamp,
+    driver: &DriverId,
+    epoch: u64,
+    reason: &str,
+    events: &mut Vec<Event>,
+) {
+    let Some((application, attempt)) = current(state, driver, epoch) else {
+        events.push(late(driver, epoch));
+        return;
+    };
+    let app = application.id.clone();
+    let fault = Fault::new(ErrorClass::Unavailable, "driver-lost", format!("{driver} was lost: {reason}"));
+    attempt_over(state, stamp, &app, attempt, Cause::Lost(fault), events);
+}
+
+/// Waiting applications end at once; a running one ends when its driver is gone.
+pub(super) fn kill(state: &mut State, stamp: Stamp, app: &AppId, events: &mut Vec<Event>) {
+    let Some(application) = state.applications.get_mut(app) else {
+        events.push(rejected(ErrorClass::NotFound, "no-such-application", format!("{app} is not known")));
+        return;
+    };
+    match &mut application.phase {
+        Phase::Submitted | Phase::Relaunching { .. } => {
+            let ended = Ended {
+                at_ms: stamp.at_ms,
+                worker: application.phase.worker().cloned(),
+                epoch: application.phase.epoch(),
+            };
+            end(state, app, Phase::Killed(ended), events);
+        }
+        Phase::Running(attempt) => {
+            if attempt.is_killing {
+                events.push(Event::Ignored { reason: format!("{app} is being killed already") });
+            } else {
+                attempt.is_killing = true;
+                events.push(Event::Killing { app: app.clone() });
+            }
+        }
+        Phase::Finished(_) | Phase::Failed { .. } | Phase::Killed(_) | Phase::Error { .. } => {
+            let reason = format!("{app} is {} already", application.phase.name());
+            events.push(Event::Ignored { reason });
+        }
+    }
+}
+
+/// The drivers of a worker that is gone.
+pub(super) fn worker_lost(state: &mut State, stamp: Stamp, worker: &WorkerId, reason: &str, events: &mut Vec<Event>) {
+    let mut lost: Vec<(AppId, DriverId, Attempt)> = Vec::new();
+    for application in state.drivers_on(worker) {
+        if let Some(attempt) = application.running() {
+            lost.push((application.id.clone(), application.driver.clone(), attempt.clone()));
+        }
+    }
+    for (app, driver, attempt) in lost {
+        let message = format!("{driver} was lost with {worker}: {reason}");
+        let fault = Fault::new(ErrorClass::Unavailable, "worker-lost", message);
+        attempt_over(state, stamp, &app, attempt, Cause::Lost(fault), events);
+    }
+}
+
+/// The relaunch rule, in one place.
+fn attempt_over(state: &mut State, stamp: Stamp, app: &AppId, attempt: Attempt, cause: Cause, events: &mut Vec<Event>) {
+    let Some(application) = state.applications.get_mut(app) else { return };
+    let ended = Ended { at_ms: stamp.at_ms, worker: attempt.worker.clone(), epoch: attempt.epoch };
+    if attempt.is_killing {
+        end(state, app, Phase::Killed(ended), events);
+        return;
+    }
+    let may_retry = match &cause {
+        Cause::Lost(_) => true,
+        Cause::Failed(fault) | Cause::NotStarted(fault) => fault.class.is_retryable(),
+    };
+    if may_retry && may_relaunch(application) {
+        let delay_ms = match &cause {
+            Cause::Lost(_) => 0,
+            Cause::Failed(_) | Cause::NotStarted(_) => relaunch_delay_ms(application.attempt),
+        };
+        let (Cause::Lost(fault) | Cause::Failed(fault) | Cause::NotStarted(fault)) = cause;
+        application.phase = Phase::Relaunching {
+            fault: fault.clone(),
+            since_ms: stamp.at_ms,
+            not_before_ms: stamp.at_ms.saturating_add(delay_ms),
+            last_worker: attempt.worker,
+            last_epoch: attempt.epoch,
+        };
+        events.push(Event::Relaunching { app: app.clone(), fault });
+        return;
+    }
+    let phase = match cause {
+        Cause::Failed(fault) if fault.class == ErrorClass::Cancelled => Phase::Killed(ended),
+        Cause::Failed(fault) | Cause::Lost(fault) => Phase::Failed { ended, fault },
+        Cause::NotStarted(fault) => Phase::Error { ended, fault },
+    };
+    end(state, app, phase, events);
+}
+
+fn may_relaunch(application: &Application) -> bool {
+    let has_place = match application.options.deploy_mode {
+        DeployMode::Cluster => true,
+        // The submitter was the driver: nobody else can start it.
+        DeployMode::Client => false,
+    };
+    has_place && application.options.supervise && application.attempt < application.max_attempts()
+}
+
+pub(super) fn relaunch_delay_ms(attempt: u32) -> u64 {
+    let doublings = attempt.saturating_sub(1).min(16);
+    RELAUNCH_DELAY_MS.saturating_mul(1 << doublings).min(MAX_RELAUNCH_DELAY_MS)
+}
+
+fn end(state: &mut State, app: &AppId, phase: Phase, events: &mut Vec<Event>) {
+    let Some(application) = state.applications.get_mut(app) else { return };
+    events.push(Event::Ended { app: app.clone(), state: phase.name(), fault: phase.fault() });
+    application.phase = phase;
+    state.retire(app, events);
+}
+
+fn cause_of_exit(driver: &DriverId, attempt: &Attempt, exit: Exit) -> Cause {
+    if let Some(fault) = exit.fault {
+        return if attempt.is_started { Cause::Failed(fault) } else { Cause::NotStarted(fault) };
+    }
+    let Some(code) = exit.code else {
+        let message = format!("{driver} was ended by signal {} before it reported its end", exit.signal);
+        return Cause::Lost(Fault::new(ErrorClass::Unavailable, "driver-lost", message));
+    };
+    let class = ErrorClass::from_exit_code(code).unwrap_or(ErrorClass::Internal);
+    let message = format!(
+        "{driver} exited with code {code} before it reported its end; its log (lake-submit --logs {driver}) has the cause"
+    );
+    Cause::Failed(Fault::new(class, "driver-exited", message))
+}
+
+fn current<'a>(state: &'a mut State, driver: &DriverId, epoch: u64) -> Option<(&'a mut Application, Attempt)> {
+    let app = state.by_driver.get(driver)?;
+    let application = state.applications.get_mut(app)?;
+    let attempt = application.check_epoch(epoch).ok()?.clone();
+    Some((application, attempt))
+}
+
+fn unknown(driver: &DriverId) -> Event {
+    rejected(ErrorClass::NotFound, "no-such-driver", format!("{driver} is not known"))
+}
+
+fn late(driver: &DriverId, epoch: u64) -> Event {
+    Event::Ignored { reason: format!("{driver} of epoch {epoch} is over already") }
+}

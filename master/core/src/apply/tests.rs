@@ -1,0 +1,474 @@
+//! Every move has a row: from, command, to, events.
+
+use lake_proto::{AppId, DriverId, ErrorClass, Fault, WorkerId};
+
+use super::apply;
+use crate::application::{DeployMode, Options, Phase};
+use crate::command::{Command, Exit, Registration, Stamped, Submission};
+use crate::event::Event;
+use crate::invariants;
+use crate::state::{MAX_ENDED_APPLICATIONS, MAX_LOST_WORKERS, State};
+use crate::step::Step;
+
+const NOON_MS: u64 = 1_795_253_412_000;
+
+struct Cluster {
+    state: State,
+    index: u64,
+    now_ms: u64,
+}
+
+impl Cluster {
+    fn new() -> Self {
+        Self { state: State::default(), index: 0, now_ms: NOON_MS }
+    }
+
+    fn apply(&mut self, command: Command) -> Vec<Event> {
+        self.index += 1;
+        self.now_ms += 1;
+        let events = apply(&mut self.state, Stamped { at_ms: self.now_ms, index: self.index, command });
+        invariants::check(&self.state).unwrap();
+        events
+    }
+
+    fn submit(&mut self, number: u32) -> (AppId, DriverId) {
+        match self.apply(Command::Submit(submission(number))).remove(0) {
+            Event::Submitted { app, driver, .. } => (app, driver),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn worker(&mut self, number: u32) -> WorkerId {
+        match self.apply(Command::WorkerRegistered(registration(number))).remove(0) {
+            Event::WorkerRegistered { worker, .. } => worker,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn phase(&self, app: &AppId) -> &'static str {
+        self.state.application(app).unwrap().phase.name()
+    }
+}
+
+fn submission(number: u32) -> Submission {
+    let options = Options {
+        name: format!("job {number}"),
+        job_name: "customers".to_owned(),
+        total_executor_cores: 0,
+        driver_memory_bytes: 100,
+        supervise: true,
+        max_attempts: 2,
+        deploy_mode: DeployMode::Cluster,
+    };
+    Submission { id: format!("submission-{number}").parse().unwrap(), pipeline: "{}".to_owned(), options }
+}
+
+fn registration(number: u32) -> Registration {
+    Registration {
+        instance: format!("instance-{number}"),
+        host: "10.0.0.1".to_owned(),
+        grpc_port: u16::try_from(7000 + number).unwrap(),
+        flight_port: 1,
+        http_port: 2,
+        cores: 2,
+        memory_bytes: 250,
+    }
+}
+
+fn fault(class: ErrorClass) -> Fault {
+    Fault::new(class, "some-code", "what was found")
+}
+
+fn code(events: &[Event]) -> &str {
+    match events {
+        [Event::Rejected(fault)] => &fault.code,
+        other => panic!("expected one rejection, found {other:?}"),
+    }
+}
+
+/// The states a row can start from. The driver under test is on `worker` with epoch `epoch`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum At {
+    Submitted,
+    Assigned,
+    Started,
+    Killing,
+    Relaunching,
+    LastAttempt,
+    Finished,
+}
+
+struct Scene {
+    cluster: Cluster,
+    app: AppId,
+    driver: DriverId,
+    worker: WorkerId,
+    epoch: u64,
+}
+
+fn scene(from: At) -> Scene {
+    let mut cluster = Cluster::new();
+    let worker = cluster.worker(1);
+    let (app, driver) = cluster.submit(1);
+    let mut epoch = 0;
+    let mut assign = |cluster: &mut Cluster| {
+        cluster.apply(Command::AssignDriver { driver: driver.clone(), worker: worker.clone() });
+        epoch = cluster.index;
+        epoch
+    };
+    if from != At::Submitted {
+        let epoch = assign(&mut cluster);
+        if from != At::Assigned {
+            cluster.apply(Command::DriverStarted { driver: driver.clone(), epoch });
+        }
+        match from {
+            At::Killing => {
+                cluster.apply(Command::Kill { app: app.clone() });
+            }
+            At::Relaunching | At::LastAttempt => {
+                let exit = Exit { code: None, signal: 9, fault: None };
+                cluster.apply(Command::DriverExited { driver: driver.clone(), epoch, exit });
+                if from == At::LastAttempt {
+                    let epoch = assign(&mut cluster);
+                    cluster.apply(Command::DriverStarted { driver: driver.clone(), epoch });
+                }
+            }
+            At::Finished => {
+                cluster.apply(Command::DriverFinished { driver: driver.clone(), epoch, failure: None });
+            }
+            At::Submitted | At::Assigned | At::Started => {}
+        }
+    }
+    Scene { cluster, app, driver, worker, epoch }
+}
+
+/// What happens to the driver under test.
+#[derive(Debug, Clone, Copy)]
+enum Then {
+    Assign,
+    Start,
+    Step,
+    Succeed,
+    Fail(ErrorClass),
+    ExitWith(i32),
+    DieBySignal,
+    CannotStart(ErrorClass),
+    Lose,
+    LoseWorker,
+    Kill,
+}
+
+fn command(scene: &Scene, then: Then) -> Command {
+    let (driver, epoch, worker) = (scene.driver.clone(), scene.epoch, scene.worker.clone());
+    let finished = |failure| Command::DriverFinished { driver: driver.clone(), epoch, failure };
+    let exited = |exit| Command::DriverExited { driver: driver.clone(), epoch, exit };
+    match then {
+        Then::Assign => Command::AssignDriver { driver, worker },
+        Then::Start => Command::DriverStarted { driver, epoch },
+        Then::Step => {
+            let step = Step { table: "bronze.a".to_owned(), version: 7, ..Step::default() };
+            Command::RecordStep { driver, epoch, step }
+        }
+        Then::Succeed => finished(None),
+        Then::Fail(class) => finished(Some(fault(class))),
+        Then::ExitWith(code) => exited(Exit { code: Some(code), signal: 0, fault: None }),
+        Then::DieBySignal => exited(Exit { code: None, signal: 9, fault: None }),
+        Then::CannotStart(class) => exited(Exit { code: None, signal: 0, fault: Some(fault(class)) }),
+        Then::Lose => Command::DriverLost { driver, epoch, reason: "gone".to_owned() },
+        Then::LoseWorker => Command::WorkerLost { worker, reason: "silent".to_owned() },
+        Then::Kill => Command::Kill { app: scene.app.clone() },
+    }
+}
+
+fn names(events: &[Event]) -> String {
+    let name = |event: &Event| {
+        let text = format!("{event:?}");
+        text.split([' ', '(']).next().unwrap_or_default().to_owned()
+    };
+    events.iter().map(name).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn every_move_of_a_driver() {
+    use At::{Assigned, Finished, Killing, LastAttempt, Relaunching, Started, Submitted};
+    use ErrorClass::{Cancelled, Conflict, Internal, InvalidJob, Resource, Unavailable};
+    let rows = [
+        (Submitted, Then::Assign, "RUNNING", "DriverAssigned"),
+        (Submitted, Then::Start, "SUBMITTED", "Ignored"),
+        (Submitted, Then::Step, "SUBMITTED", "Rejected"),
+        (Submitted, Then::Succeed, "SUBMITTED", "Rejected"),
+        (Submitted, Then::ExitWith(0), "SUBMITTED", "Ignored"),
+        (Submitted, Then::Lose, "SUBMITTED", "Ignored"),
+        (Submitted, Then::LoseWorker, "SUBMITTED", "WorkerLost"),
+        (Submitted, Then::Kill, "KILLED", "Ended"),
+        (Assigned, Then::Assign, "RUNNING", "Rejected"),
+        (Assigned, Then::Start, "RUNNING", "DriverStarted"),
+        (Assigned, Then::Step, "RUNNING", "StepRecorded"),
+        (Assigned, Then::Succeed, "FINISHED", "Ended"),
+        (Assigned, Then::CannotStart(Internal), "ERROR", "Ended"),
+        (Assigned, Then::CannotStart(Resource), "RELAUNCHING", "Relaunching"),
+        (Assigned, Then::Lose, "RELAUNCHING", "Relaunching"),
+        (Assigned, Then::LoseWorker, "RELAUNCHING", "WorkerLost Relaunching"),
+        (Assigned, Then::Kill, "RUNNING", "Killing"),
+        (Started, Then::Assign, "RUNNING", "Rejected"),
+        (Started, Then::Start, "RUNNING", "Ignored"),
+        (Started, Then::Step, "RUNNING", "StepRecorded"),
+        (Started, Then::Succeed, "FINISHED", "Ended"),
+        (Started, Then::Fail(InvalidJob), "FAILED", "Ended"),
+        (Started, Then::Fail(Conflict), "RELAUNCHING", "Relaunching"),
+        (Started, Then::Fail(Unavailable), "RELAUNCHING", "Relaunching"),
+        (Started, Then::Fail(Cancelled), "KILLED", "Ended"),
+        (Started, Then::ExitWith(0), "FAILED", "Ended"),
+        (Started, Then::ExitWith(2), "FAILED", "Ended"),
+        (Started, Then::ExitWith(6), "RELAUNCHING", "Relaunching"),
+        (Started, Then::ExitWith(101), "FAILED", "Ended"),
+        (Started, Then::DieBySignal, "RELAUNCHING", "Relaunching"),
+        (Started, Then::CannotStart(Resource), "RELAUNCHING", "Relaunching"),
+        (Started, Then::CannotStart(Internal), "FAILED", "Ended"),
+        (Started, Then::Lose, "RELAUNCHING", "Relaunching"),
+        (Started, Then::LoseWorker, "RELAUNCHING", "WorkerLost Relaunching"),
+        (Started, Then::Kill, "RUNNING", "Killing"),
+        (Killing, Then::Assign, "RUNNING", "Rejected"),
+        (Killing, Then::Step, "RUNNING", "StepRecorded"),
+        (Killing, Then::Succeed, "FINISHED", "Ended"),
+        (Killing, Then::Fail(Unavailable), "KILLED", "Ended"),
+        (Killing, Then::ExitWith(7), "KILLED", "Ended"),
+        (Killing, Then::DieBySignal, "KILLED", "Ended"),
+        (Killing, Then::Lose, "KILLED", "Ended"),
+        (Killing, Then::LoseWorker, "KILLED", "WorkerLost Ended"),
+        (Killing, Then::Kill, "RUNNING", "Ignored"),
+        (Relaunching, Then::Assign, "RUNNING", "DriverAssigned"),
+        (Relaunching, Then::Start, "RELAUNCHING", "Ignored"),
+        (Relaunching, Then::Step, "RELAUNCHING", "Rejected"),
+        (Relaunching, Then::Succeed, "RELAUNCHING", "Ignored"),
+        (Relaunching, Then::ExitWith(0), "RELAUNCHING", "Ignored"),
+        (Relaunching, Then::LoseWorker, "RELAUNCHING", "WorkerLost"),
+        (Relaunching, Then::Kill, "KILLED", "Ended"),
+        (LastAttempt, Then::Fail(Unavailable), "FAILED", "Ended"),
+        (LastAttempt, Then::DieBySignal, "FAILED", "Ended"),
+        (LastAttempt, Then::LoseWorker, "FAILED", "WorkerLost Ended"),
+        (LastAttempt, Then::Lose, "FAILED", "Ended"),
+        (Finished, Then::Assign, "FINISHED", "Rejected"),
+        (Finished, Then::Start, "FINISHED", "Ignored"),
+        (Finished, Then::Step, "FINISHED", "Rejected"),
+        (Finished, Then::Succeed, "FINISHED", "Ignored"),
+        (Finished, Then::ExitWith(0), "FINISHED", "Ignored"),
+        (Finished, Then::LoseWorker, "FINISHED", "WorkerLost"),
+        (Finished, Then::Kill, "FINISHED", "Ignored"),
+    ];
+    for (from, then, to, expected) in rows {
+        let mut scene = scene(from);
+        let command = command(&scene, then);
+        let events = scene.cluster.apply(command);
+        assert_eq!(scene.cluster.phase(&scene.app), to, "{from:?} {then:?}: {events:?}");
+        assert_eq!(names(&events), expected, "{from:?} {then:?}: {events:?}");
+    }
+}
+
+#[test]
+fn an_older_epoch_may_neither_record_nor_finish() {
+    let mut scene = scene(At::Started);
+    let old = scene.epoch;
+    let lost = command(&scene, Then::Lose);
+    scene.cluster.apply(lost);
+    let assign = command(&scene, Then::Assign);
+    scene.cluster.apply(assign);
+    scene.epoch = old;
+    for then in [Then::Step, Then::Succeed, Then::Fail(ErrorClass::InvalidJob)] {
+        let late = command(&scene, then);
+        assert_eq!(code(&scene.cluster.apply(late)), "stale-epoch");
+    }
+    let late = command(&scene, Then::ExitWith(2));
+    assert_eq!(names(&scene.cluster.apply(late)), "Ignored");
+    assert_eq!(scene.cluster.phase(&scene.app), "RUNNING");
+    assert!(scene.cluster.state.application(&scene.app).unwrap().steps.is_empty());
+}
+
+#[test]
+fn steps_survive_a_relaunch_and_the_first_record_stays() {
+    let mut scene = scene(At::Started);
+    let step = command(&scene, Then::Step);
+    scene.cluster.apply(step);
+    let lost = command(&scene, Then::DieBySignal);
+    scene.cluster.apply(lost);
+    let assign = command(&scene, Then::Assign);
+    scene.cluster.apply(assign);
+    scene.epoch = scene.cluster.index;
+    let driver = scene.driver.clone();
+    let step = Step { table: "bronze.a".to_owned(), version: 99, ..Step::default() };
+    let events = scene.cluster.apply(Command::RecordStep { driver, epoch: scene.epoch, step });
+    assert!(matches!(events.as_slice(), [Event::StepRecorded { is_repeat: true, .. }]));
+    let application = scene.cluster.state.application(&scene.app).unwrap();
+    assert_eq!(application.steps["bronze.a"].version, 7);
+    assert_eq!(application.attempt, 2);
+}
+
+#[test]
+fn a_submission_sent_twice_is_one_application_and_a_different_one_is_refused() {
+    let mut cluster = Cluster::new();
+    let first = cluster.submit(1);
+    assert_eq!(cluster.submit(1), first);
+    let mut other = submission(1);
+    other.pipeline.push(' ');
+    assert_eq!(code(&cluster.apply(Command::Submit(other))), "submission-differs");
+    let mut other = submission(1);
+    other.options.max_attempts += 1;
+    assert_eq!(code(&cluster.apply(Command::Submit(other))), "submission-differs");
+    assert_eq!(cluster.state.applications().count(), 1);
+    assert_eq!(cluster.state.find("submission-1").unwrap().id, first.0);
+    assert_eq!(cluster.state.find(first.1.as_str()).unwrap().id, first.0);
+    assert_eq!(cluster.state.find(first.0.as_str()).unwrap().id, first.0);
+    assert!(cluster.state.find("nothing").is_none());
+}
+
+#[test]
+fn ids_carry_the_utc_time_and_a_number() {
+    let mut cluster = Cluster::new();
+    assert_eq!(cluster.submit(1).0.as_str(), "app-20261121093012-0001");
+    assert_eq!(cluster.submit(2).1.as_str(), "driver-20261121093012-0002");
+    assert_eq!(cluster.worker(1).as_str(), "worker-20261121093012-10.0.0.1-7001");
+}
+
+#[test]
+fn run_numbers_rise_per_job_name_even_when_the_clock_steps_back() {
+    let mut cluster = Cluster::new();
+    let (first, _) = cluster.submit(1);
+    cluster.now_ms -= 1_000_000;
+    let (second, _) = cluster.submit(2);
+    let number = |app: &AppId| cluster.state.application(app).unwrap().run_number;
+    assert_eq!(number(&first), NOON_MS + 1);
+    assert_eq!(number(&second), NOON_MS + 2);
+}
+
+#[test]
+fn a_client_driver_runs_at_once_and_is_never_relaunched() {
+    let mut cluster = Cluster::new();
+    let mut submission = submission(1);
+    submission.options.deploy_mode = DeployMode::Client;
+    let Event::Submitted { app, driver, epoch, .. } = cluster.apply(Command::Submit(submission.clone())).remove(0)
+    else {
+        panic!("refused");
+    };
+    assert_eq!(epoch, cluster.index);
+    assert_eq!(cluster.phase(&app), "RUNNING");
+    let again = cluster.apply(Command::Submit(submission));
+    assert_eq!(again, [Event::Submitted { app: app.clone(), driver: driver.clone(), epoch, is_repeat: true }]);
+    cluster.apply(Command::DriverLost { driver, epoch, reason: "silent".to_owned() });
+    assert_eq!(cluster.phase(&app), "FAILED");
+}
+
+#[test]
+fn supervise_off_means_one_attempt() {
+    let mut cluster = Cluster::new();
+    let worker = cluster.worker(1);
+    let mut submission = submission(1);
+    submission.options.supervise = false;
+    let Event::Submitted { app, driver, .. } = cluster.apply(Command::Submit(submission)).remove(0) else {
+        panic!("refused");
+    };
+    cluster.apply(Command::AssignDriver { driver, worker: worker.clone() });
+    cluster.apply(Command::WorkerLost { worker, reason: "silent".to_owned() });
+    assert_eq!(cluster.phase(&app), "FAILED");
+    assert_eq!(cluster.state.application(&app).unwrap().phase.fault().unwrap().code, "worker-lost");
+}
+
+#[test]
+fn a_worker_has_one_id_per_instance_and_none_after_it_was_lost() {
+    let mut cluster = Cluster::new();
+    let worker = cluster.worker(1);
+    assert_eq!(cluster.worker(1), worker);
+    assert_eq!(names(&cluster.apply(Command::WorkerBack { worker: worker.clone() })), "WorkerBack");
+    cluster.apply(Command::WorkerLost { worker: worker.clone(), reason: "silent".to_owned() });
+    assert_eq!(code(&cluster.apply(Command::WorkerBack { worker: worker.clone() })), "worker-lost");
+    assert_eq!(code(&cluster.apply(Command::WorkerRegistered(registration(1)))), "worker-lost");
+    let again = Command::WorkerLost { worker: worker.clone(), reason: "silent".to_owned() };
+    assert_eq!(names(&cluster.apply(again)), "Ignored");
+    let stranger = Command::WorkerBack { worker: "worker-x".parse().unwrap() };
+    assert_eq!(code(&cluster.apply(stranger)), "no-such-worker");
+
+    let mut fresh = registration(1);
+    fresh.instance = "instance-fresh".to_owned();
+    let Event::WorkerRegistered { worker: second, .. } = cluster.apply(Command::WorkerRegistered(fresh)).remove(0)
+    else {
+        panic!("refused");
+    };
+    assert_eq!(second.as_str(), format!("{worker}-2"));
+}
+
+#[test]
+fn a_worker_started_again_at_its_address_replaces_the_old_one() {
+    let mut scene = scene(At::Started);
+    let mut fresh = registration(1);
+    fresh.instance = "instance-fresh".to_owned();
+    let events = scene.cluster.apply(Command::WorkerRegistered(fresh));
+    assert_eq!(names(&events), "WorkerLost Relaunching WorkerRegistered");
+    assert!(!scene.cluster.state.worker(&scene.worker).unwrap().is_alive());
+}
+
+#[test]
+fn memory_of_a_worker_is_not_given_twice() {
+    let mut cluster = Cluster::new();
+    let worker = cluster.worker(1);
+    let drivers: Vec<DriverId> = (1..=3).map(|number| cluster.submit(number).1).collect();
+    for driver in &drivers[..2] {
+        let assign = Command::AssignDriver { driver: driver.clone(), worker: worker.clone() };
+        assert_eq!(names(&cluster.apply(assign)), "DriverAssigned");
+    }
+    let assign = Command::AssignDriver { driver: drivers[2].clone(), worker: worker.clone() };
+    assert_eq!(code(&cluster.apply(assign)), "not-assignable");
+    assert_eq!(cluster.state.memory_used_bytes(&worker), 200);
+}
+
+#[test]
+fn ended_applications_and_lost_workers_are_kept_up_to_their_caps() {
+    let mut cluster = Cluster::new();
+    let (oldest, _) = cluster.submit(0);
+    cluster.apply(Command::Kill { app: oldest.clone() });
+    for number in 1..=u32::try_from(MAX_ENDED_APPLICATIONS).unwrap() {
+        let (app, _) = cluster.submit(number);
+        assert_eq!(cluster.state.application(&app).unwrap().phase, Phase::Submitted);
+        let events = apply(
+            &mut cluster.state,
+            Stamped { at_ms: cluster.now_ms, index: cluster.index + 1, command: Command::Kill { app } },
+        );
+        cluster.index += 1;
+        let expected = if number == 1_000 { "Ended Forgotten" } else { "Ended" };
+        assert_eq!(names(&events), expected);
+    }
+    assert!(cluster.state.application(&oldest).is_none());
+    assert!(cluster.state.find("submission-0").is_none());
+
+    for number in 0..u32::try_from(MAX_LOST_WORKERS).unwrap() + 5 {
+        let worker = cluster.worker(number);
+        cluster.apply(Command::WorkerLost { worker, reason: "silent".to_owned() });
+    }
+    assert_eq!(cluster.state.workers().count(), MAX_LOST_WORKERS);
+}
+
+#[test]
+fn a_failed_driver_waits_longer_before_each_attempt_and_a_lost_one_does_not() {
+    let not_before = |then: Then| {
+        let mut scene = scene(At::Started);
+        let over = command(&scene, then);
+        scene.cluster.apply(over);
+        let now_ms = scene.cluster.now_ms;
+        match &scene.cluster.state.application(&scene.app).unwrap().phase {
+            Phase::Relaunching { not_before_ms, .. } => not_before_ms - now_ms,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(not_before(Then::Fail(ErrorClass::Unavailable)), 1_000);
+    assert_eq!(not_before(Then::DieBySignal), 0);
+    assert_eq!(super::driver::relaunch_delay_ms(3), 4_000);
+    assert_eq!(super::driver::relaunch_delay_ms(u32::MAX), 30_000);
+}
+
+#[test]
+fn an_entry_seen_twice_is_ignored() {
+    let mut cluster = Cluster::new();
+    cluster.submit(1);
+    let before = cluster.state.clone();
+    let stamped = Stamped { at_ms: NOON_MS, index: 1, command: Command::Submit(submission(2)) };
+    assert_eq!(names(&apply(&mut cluster.state, stamped)), "Ignored");
+    assert_eq!(cluster.state, before);
+}

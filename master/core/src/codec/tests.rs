@@ -1,0 +1,101 @@
+use lake_proto::{ErrorClass, Fault};
+
+use super::*;
+use crate::application::{DeployMode, Options};
+use crate::command::{Exit, Registration, Submission};
+use crate::step::{Expectation, Step};
+
+/// Bytes that version 1 wrote. They are never edited; a new variant or field adds a line.
+const GOLDEN: [&str; 11] = [
+    r#"{"format":1,"at_ms":5,"command":{"submit":{"id":"s-1","pipeline":"{\"a\":\"é\"}","options":{"name":"n","job_name":"j","total_executor_cores":4,"driver_memory_bytes":512,"supervise":true,"max_attempts":3,"deploy_mode":"cluster"}}}}"#,
+    r#"{"format":1,"at_ms":5,"command":{"assign_driver":{"driver":"driver-1","worker":"worker-1"}}}"#,
+    r#"{"format":1,"at_ms":5,"command":{"driver_started":{"driver":"driver-1","epoch":9}}}"#,
+    r#"{"format":1,"at_ms":5,"command":{"record_step":{"driver":"driver-1","epoch":9,"step":{"table":"a.b","outcome":"COMMITTED","version":-1,"rows_in":1,"rows_out":2,"bytes_out":3,"files":4,"elapsed_ms":5,"expectations":[{"name":"e","action":"warn","violations":6}]}}}}"#,
+    r#"{"format":1,"at_ms":5,"command":{"driver_finished":{"driver":"driver-1","epoch":9,"failure":{"class":"invalid-job","code":"c","message":"m"}}}}"#,
+    r#"{"format":1,"at_ms":5,"command":{"driver_exited":{"driver":"driver-1","epoch":9,"exit":{"code":null,"signal":9,"fault":null}}}}"#,
+    r#"{"format":1,"at_ms":5,"command":{"driver_lost":{"driver":"driver-1","epoch":9,"reason":"r"}}}"#,
+    r#"{"format":1,"at_ms":5,"command":{"kill":{"app":"app-1"}}}"#,
+    r#"{"format":1,"at_ms":5,"command":{"worker_registered":{"instance":"i","host":"h","grpc_port":1,"flight_port":2,"http_port":3,"cores":4,"memory_bytes":5}}}"#,
+    r#"{"format":1,"at_ms":5,"command":{"worker_back":{"worker":"worker-1"}}}"#,
+    r#"{"format":1,"at_ms":5,"command":{"worker_lost":{"worker":"worker-1","reason":"r"}}}"#,
+];
+
+fn commands() -> [Command; 11] {
+    let driver = || "driver-1".parse().unwrap();
+    let worker = || "worker-1".parse().unwrap();
+    let options = Options {
+        name: "n".to_owned(),
+        job_name: "j".to_owned(),
+        total_executor_cores: 4,
+        driver_memory_bytes: 512,
+        supervise: true,
+        max_attempts: 3,
+        deploy_mode: DeployMode::Cluster,
+    };
+    let step = Step {
+        table: "a.b".to_owned(),
+        outcome: "COMMITTED".to_owned(),
+        version: -1,
+        rows_in: 1,
+        rows_out: 2,
+        bytes_out: 3,
+        files: 4,
+        elapsed_ms: 5,
+        expectations: vec![Expectation { name: "e".to_owned(), action: "warn".to_owned(), violations: 6 }],
+    };
+    let registration = Registration {
+        instance: "i".to_owned(),
+        host: "h".to_owned(),
+        grpc_port: 1,
+        flight_port: 2,
+        http_port: 3,
+        cores: 4,
+        memory_bytes: 5,
+    };
+    [
+        Command::Submit(Submission { id: "s-1".parse().unwrap(), pipeline: r#"{"a":"é"}"#.to_owned(), options }),
+        Command::AssignDriver { driver: driver(), worker: worker() },
+        Command::DriverStarted { driver: driver(), epoch: 9 },
+        Command::RecordStep { driver: driver(), epoch: 9, step },
+        Command::DriverFinished {
+            driver: driver(),
+            epoch: 9,
+            failure: Some(Fault::new(ErrorClass::InvalidJob, "c", "m")),
+        },
+        Command::DriverExited { driver: driver(), epoch: 9, exit: Exit { code: None, signal: 9, fault: None } },
+        Command::DriverLost { driver: driver(), epoch: 9, reason: "r".to_owned() },
+        Command::Kill { app: "app-1".parse().unwrap() },
+        Command::WorkerRegistered(registration),
+        Command::WorkerBack { worker: worker() },
+        Command::WorkerLost { worker: worker(), reason: "r".to_owned() },
+    ]
+}
+
+#[test]
+fn entries_of_version_one_decode_for_ever_and_are_still_written() {
+    for (golden, command) in GOLDEN.into_iter().zip(commands()) {
+        let stamped = decode_entry(7, golden.as_bytes()).unwrap();
+        assert_eq!(stamped, Stamped { at_ms: 5, index: 7, command: command.clone() });
+        assert_eq!(String::from_utf8(encode_entry(5, &command).unwrap()).unwrap(), golden);
+    }
+}
+
+#[test]
+fn damaged_and_newer_bytes_are_refused_by_name() {
+    let unknown = br#"{"format":1,"at_ms":5,"command":{"fly":{}}}"#;
+    assert!(matches!(decode_entry(1, unknown), Err(Error::Shape { .. })));
+    assert!(matches!(decode_state(b"{"), Err(Error::Shape { .. })));
+    let newer = br#"{"format":2,"at_ms":5,"command":{"kill":{"app":"app-1"}}}"#;
+    let message = decode_entry(1, newer).unwrap_err().to_string();
+    assert_eq!(message, "log entry has format 2, this version reads up to 1; start the newer version of lake-master");
+}
+
+#[test]
+fn a_state_survives_its_snapshot() {
+    let mut state = State::default();
+    for (number, command) in commands().into_iter().enumerate() {
+        let index = u64::try_from(number).unwrap() + 1;
+        crate::apply(&mut state, Stamped { at_ms: 5, index, command });
+    }
+    assert_eq!(decode_state(&encode_state(&state).unwrap()).unwrap(), state);
+}

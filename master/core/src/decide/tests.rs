@@ -1,0 +1,287 @@
+use lake_proto::{DriverId, WorkerId};
+
+use super::*;
+use crate::application::{DeployMode, Options};
+use crate::command::{Registration, Stamped, Submission};
+use crate::observed::{Seen, Timeouts};
+use crate::reconcile::{Effect, reconcile};
+
+const START_MS: u64 = 1_000_000;
+
+struct Leader {
+    state: State,
+    observed: Observed,
+    index: u64,
+}
+
+impl Leader {
+    fn new() -> Self {
+        let observed = Observed { now_ms: START_MS, leading_since_ms: START_MS, ..Observed::default() };
+        Self { state: State::default(), observed, index: 0 }
+    }
+
+    fn apply(&mut self, command: Command) {
+        self.index += 1;
+        crate::apply(&mut self.state, Stamped { at_ms: self.observed.now_ms, index: self.index, command });
+    }
+
+    fn submit(&mut self, deploy_mode: DeployMode) -> DriverId {
+        let options = Options {
+            name: "n".to_owned(),
+            job_name: "j".to_owned(),
+            total_executor_cores: 0,
+            driver_memory_bytes: 100,
+            supervise: true,
+            max_attempts: 3,
+            deploy_mode,
+        };
+        let id = format!("s-{}", self.index).parse().unwrap();
+        self.apply(Command::Submit(Submission { id, pipeline: "{}".to_owned(), options }));
+        self.state.applications().last().unwrap().driver.clone()
+    }
+
+    /// Registers a worker and opens its stream.
+    fn attach(&mut self, number: u16) -> WorkerId {
+        self.apply(Command::WorkerRegistered(Registration {
+            instance: format!("i-{number}"),
+            host: "h".to_owned(),
+            grpc_port: number,
+            flight_port: 1,
+            http_port: 1,
+            cores: 1,
+            memory_bytes: 250,
+        }));
+        let id = self.state.workers().last().unwrap().id.clone();
+        self.reattach(&id);
+        id
+    }
+
+    fn reattach(&mut self, worker: &WorkerId) {
+        let now_ms = self.observed.now_ms;
+        let seen = ObservedWorker {
+            is_attached: true,
+            attached_at_ms: now_ms,
+            heard_at_ms: now_ms,
+            reported_at_ms: now_ms,
+            ..ObservedWorker::default()
+        };
+        self.observed.workers.insert(worker.clone(), seen);
+    }
+
+    fn after(&mut self, ms: u64) {
+        self.observed.now_ms += ms;
+    }
+
+    fn heartbeat(&mut self, worker: &WorkerId, drivers: &[(&DriverId, u64)]) {
+        let now_ms = self.observed.now_ms;
+        let seen = self.observed.workers.get_mut(worker).unwrap();
+        seen.heard_at_ms = now_ms;
+        seen.reported_at_ms = now_ms;
+        seen.drivers = drivers.iter().map(|(driver, epoch)| ((*driver).clone(), *epoch)).collect();
+        for (driver, epoch) in drivers {
+            seen.seen.insert((*driver).clone(), Seen { epoch: *epoch, at_ms: now_ms });
+        }
+    }
+
+    /// Carries out launches as the edge does: sent means seen.
+    fn execute(&mut self) -> Vec<Effect> {
+        let effects = reconcile(&self.state, &self.observed);
+        for effect in &effects {
+            if let Effect::LaunchDriver { worker, driver, epoch, .. } = effect {
+                let seen = Seen { epoch: *epoch, at_ms: self.observed.now_ms };
+                self.observed.workers.get_mut(worker).unwrap().seen.insert(driver.clone(), seen);
+            }
+        }
+        effects
+    }
+
+    fn decide(&self) -> Vec<Command> {
+        decide(&self.state, &self.observed)
+    }
+
+    /// A driver that was assigned and sent.
+    fn launched(&mut self) -> (DriverId, WorkerId, u64) {
+        let worker = self.attach(1);
+        let driver = self.submit(DeployMode::Cluster);
+        let commands = self.decide();
+        assert_eq!(commands, [Command::AssignDriver { driver: driver.clone(), worker: worker.clone() }]);
+        self.apply(commands[0].clone());
+        let epoch = self.index;
+        assert!(matches!(self.execute().as_slice(), [Effect::LaunchDriver { .. }]));
+        (driver, worker, epoch)
+    }
+}
+
+#[test]
+fn drivers_wait_until_a_worker_is_attached_and_are_sent_once() {
+    let mut leader = Leader::new();
+    leader.submit(DeployMode::Cluster);
+    assert_eq!(leader.decide(), []);
+    let (..) = leader.launched_after_submission();
+    assert_eq!(leader.execute(), []);
+}
+
+impl Leader {
+    fn launched_after_submission(&mut self) -> (WorkerId, u64) {
+        let worker = self.attach(1);
+        let commands = self.decide();
+        assert!(matches!(commands.as_slice(), [Command::AssignDriver { .. }]));
+        self.apply(commands[0].clone());
+        assert_eq!(self.execute().len(), 1);
+        (worker, self.index)
+    }
+}
+
+#[test]
+fn a_silent_worker_is_lost_and_an_unreachable_one_at_once() {
+    let mut leader = Leader::new();
+    let worker = leader.attach(1);
+    leader.after(Timeouts::default().worker_ms);
+    assert_eq!(leader.decide(), []);
+    leader.after(1);
+    assert!(matches!(leader.decide().as_slice(), [Command::WorkerLost { .. }]));
+
+    leader.heartbeat(&worker, &[]);
+    leader.observed.unreachable.push(worker.clone());
+    assert_eq!(leader.decide(), [], "an open stream is better evidence than a probe");
+    leader.observed.workers.get_mut(&worker).unwrap().is_attached = false;
+    assert!(matches!(leader.decide().as_slice(), [Command::WorkerLost { .. }]));
+}
+
+#[test]
+fn after_a_restart_workers_get_time_to_come_back() {
+    let mut leader = Leader::new();
+    leader.attach(1);
+    leader.observed.workers.clear();
+    leader.after(60_000);
+    leader.observed.leading_since_ms = leader.observed.now_ms;
+    assert_eq!(leader.decide(), []);
+    leader.after(Timeouts::default().recovery_ms + 1);
+    assert!(matches!(leader.decide().as_slice(), [Command::WorkerLost { .. }]));
+}
+
+#[test]
+fn a_driver_its_worker_does_not_list_is_lost_after_a_while() {
+    let mut leader = Leader::new();
+    let (driver, worker, epoch) = leader.launched();
+    leader.after(2_000);
+    leader.heartbeat(&worker, &[]);
+    assert_eq!(leader.decide(), [], "the launch may still be under way");
+    leader.heartbeat(&worker, &[(&driver, epoch)]);
+    leader.after(7_000);
+    leader.heartbeat(&worker, &[]);
+    assert!(matches!(leader.decide().as_slice(), [Command::DriverLost { .. }]));
+    leader.heartbeat(&worker, &[(&driver, epoch)]);
+    assert_eq!(leader.decide(), []);
+}
+
+#[test]
+fn a_reattached_worker_keeps_its_drivers_and_loses_the_absent_ones() {
+    let mut leader = Leader::new();
+    let (driver, worker, epoch) = leader.launched();
+    leader.apply(Command::DriverStarted { driver: driver.clone(), epoch });
+    leader.after(60_000);
+    leader.observed.workers.clear();
+    leader.observed.leading_since_ms = leader.observed.now_ms;
+
+    leader.reattach(&worker);
+    leader.heartbeat(&worker, &[(&driver, epoch)]);
+    leader.after(2_000);
+    leader.heartbeat(&worker, &[(&driver, epoch)]);
+    assert_eq!((leader.decide(), leader.execute()), (vec![], vec![]));
+
+    leader.reattach(&worker);
+    leader.after(7_000);
+    leader.heartbeat(&worker, &[]);
+    assert!(matches!(leader.decide().as_slice(), [Command::DriverLost { .. }]));
+    assert_eq!(leader.execute(), [], "a driver that has run is not started twice in one attempt");
+}
+
+#[test]
+fn an_assignment_that_was_never_sent_is_sent_after_the_first_heartbeat() {
+    let mut leader = Leader::new();
+    let worker = leader.attach(1);
+    leader.submit(DeployMode::Cluster);
+    let commands = leader.decide();
+    leader.apply(commands[0].clone());
+    leader.after(10);
+    leader.reattach(&worker);
+    assert_eq!(leader.execute(), []);
+    leader.after(2_000);
+    leader.heartbeat(&worker, &[]);
+    assert!(matches!(leader.execute().as_slice(), [Effect::LaunchDriver { .. }]));
+}
+
+#[test]
+fn a_killed_driver_is_told_until_it_is_gone() {
+    let mut leader = Leader::new();
+    let (driver, worker, epoch) = leader.launched();
+    leader.heartbeat(&worker, &[(&driver, epoch)]);
+    let app = leader.state.application_of(&driver).unwrap().id.clone();
+    leader.apply(Command::Kill { app });
+    let kill = Effect::KillDriver { worker: worker.clone(), driver: driver.clone(), epoch };
+    assert_eq!(leader.execute(), std::slice::from_ref(&kill));
+    assert_eq!(leader.execute(), [kill]);
+    leader.after(7_000);
+    leader.heartbeat(&worker, &[]);
+    assert!(matches!(leader.decide().as_slice(), [Command::DriverLost { .. }]));
+}
+
+#[test]
+fn a_driver_killed_before_it_was_sent_is_over_at_once() {
+    let mut leader = Leader::new();
+    leader.attach(1);
+    let driver = leader.submit(DeployMode::Cluster);
+    let commands = leader.decide();
+    leader.apply(commands[0].clone());
+    let app = leader.state.application_of(&driver).unwrap().id.clone();
+    leader.apply(Command::Kill { app });
+    assert_eq!(leader.execute(), []);
+    let commands = leader.decide();
+    assert!(matches!(commands.as_slice(), [Command::DriverLost { .. }]));
+    leader.apply(commands[0].clone());
+    assert_eq!(leader.state.application_of(&driver).unwrap().phase.name(), "KILLED");
+}
+
+#[test]
+fn strange_and_outdated_drivers_are_ended_but_one_that_finished_may_linger() {
+    let mut leader = Leader::new();
+    let (driver, worker, epoch) = leader.launched();
+    let stranger: DriverId = "driver-x".parse().unwrap();
+    leader.heartbeat(&worker, &[(&driver, epoch), (&stranger, 3)]);
+    let ends_stranger = Effect::KillDriver { worker: worker.clone(), driver: stranger, epoch: 3 };
+    assert_eq!(leader.execute(), [ends_stranger]);
+    leader.apply(Command::DriverFinished { driver: driver.clone(), epoch, failure: None });
+    leader.heartbeat(&worker, &[(&driver, epoch)]);
+    assert_eq!(leader.execute(), []);
+    leader.after(6_000);
+    assert_eq!(leader.execute(), [Effect::KillDriver { worker, driver, epoch }]);
+}
+
+#[test]
+fn a_client_that_does_not_call_is_lost() {
+    let mut leader = Leader::new();
+    let driver = leader.submit(DeployMode::Client);
+    leader.after(30_000);
+    assert_eq!(leader.decide(), []);
+    leader.observed.clients.insert(driver.clone(), leader.observed.now_ms);
+    leader.after(30_000);
+    assert_eq!(leader.decide(), []);
+    leader.after(1);
+    let commands = leader.decide();
+    assert!(matches!(commands.as_slice(), [Command::DriverLost { .. }]));
+    leader.apply(commands[0].clone());
+    assert_eq!(leader.state.application_of(&driver).unwrap().phase.name(), "FAILED");
+}
+
+#[test]
+fn a_relaunch_waits_for_its_time() {
+    let mut leader = Leader::new();
+    let (driver, worker, epoch) = leader.launched();
+    let failure = Some(lake_proto::Fault::new(lake_proto::ErrorClass::Unavailable, "c", "m"));
+    leader.apply(Command::DriverFinished { driver, epoch, failure });
+    assert_eq!(leader.decide(), []);
+    leader.after(1_000);
+    leader.heartbeat(&worker, &[]);
+    assert!(matches!(leader.decide().as_slice(), [Command::AssignDriver { .. }]));
+}

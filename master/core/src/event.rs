@@ -1,0 +1,94 @@
+//! What applying a command did. Pure. Events are answers and log lines, never a source of state.
+
+use lake_proto::{AppId, DriverId, Fault, WorkerId};
+
+/// One consequence of a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The application is known under these ids.
+    Submitted {
+        /// Its id.
+        app: AppId,
+        /// Its driver's id.
+        driver: DriverId,
+        /// Client mode: the epoch of the submitter as driver; 0 otherwise.
+        epoch: u64,
+        /// It was known before: nothing changed.
+        is_repeat: bool,
+    },
+    /// A driver was given to a worker.
+    DriverAssigned {
+        /// Whose driver.
+        app: AppId,
+        /// Where to.
+        worker: WorkerId,
+        /// Log index of the assignment.
+        epoch: u64,
+    },
+    /// A driver runs.
+    DriverStarted {
+        /// Whose driver.
+        app: AppId,
+    },
+    /// A step is on record.
+    StepRecorded {
+        /// Of which application.
+        app: AppId,
+        /// Its table.
+        table: String,
+        /// It was known before: the first record stays.
+        is_repeat: bool,
+    },
+    /// The driver will be started again.
+    Relaunching {
+        /// Whose driver.
+        app: AppId,
+        /// Why the last one ended.
+        fault: Fault,
+    },
+    /// A running driver was asked to end.
+    Killing {
+        /// Whose driver.
+        app: AppId,
+    },
+    /// An application is over.
+    Ended {
+        /// Which.
+        app: AppId,
+        /// Spark's name of its last state.
+        state: &'static str,
+        /// Why, when it was not success.
+        fault: Option<Fault>,
+    },
+    /// An old application was dropped to keep the state small.
+    Forgotten {
+        /// Which.
+        app: AppId,
+    },
+    /// A worker takes part under this id.
+    WorkerRegistered {
+        /// Its id.
+        worker: WorkerId,
+        /// It was known before: nothing changed.
+        is_repeat: bool,
+    },
+    /// A known worker is attached again.
+    WorkerBack {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// A worker does not count any more.
+    WorkerLost {
+        /// Which.
+        worker: WorkerId,
+        /// What was seen.
+        reason: String,
+    },
+    /// Late or repeated news that changes nothing.
+    Ignored {
+        /// Why.
+        reason: String,
+    },
+    /// The command was refused; nothing changed.
+    Rejected(Fault),
+}

@@ -1,0 +1,104 @@
+//! What must be true after every command. Pure; for tests and debug builds.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::application::{Application, Phase};
+use crate::state::{MAX_ENDED_APPLICATIONS, MAX_LOST_WORKERS, State};
+
+/// Checks the whole state.
+///
+/// # Errors
+/// The first invariant that does not hold, in words.
+pub fn check(state: &State) -> Result<(), String> {
+    let mut epochs = BTreeSet::new();
+    let mut run_numbers: BTreeMap<&str, BTreeSet<u64>> = BTreeMap::new();
+    for application in state.applications() {
+        check_application(state, application)?;
+        let job_name = application.options.job_name.as_str();
+        if !run_numbers.entry(job_name).or_default().insert(application.run_number) {
+            return Err(format!("{} shares run number {}", application.id, application.run_number));
+        }
+        if let Some(attempt) = application.running()
+            && !epochs.insert(attempt.epoch)
+        {
+            return Err(format!("{} shares epoch {}", application.id, attempt.epoch));
+        }
+    }
+    check_indexes(state)?;
+    check_workers(state)
+}
+
+fn check_application(state: &State, application: &Application) -> Result<(), String> {
+    let id = &application.id;
+    let last = state.run_numbers.get(&application.options.job_name).copied().unwrap_or(0);
+    if application.run_number > last {
+        return Err(format!("{id} has run number {} above the last one {last}", application.run_number));
+    }
+    if application.attempt > application.max_attempts() {
+        return Err(format!("{id} was launched {} times", application.attempt));
+    }
+    let is_over = application.phase.ended().is_some();
+    if is_over == application.pipeline.is_some() {
+        return Err(format!("{id} is {} and its pipeline is in the wrong place", application.phase.name()));
+    }
+    if is_over != state.ended.contains(id) {
+        return Err(format!("{id} is {} and the queue of ended ones differs", application.phase.name()));
+    }
+    if let Some((table, step)) = application.steps.iter().find(|(table, step)| **table != step.table) {
+        return Err(format!("{id} has a step of {} under {table}", step.table));
+    }
+    if let Phase::Running(attempt) = &application.phase {
+        if attempt.epoch > state.applied || application.attempt == 0 {
+            return Err(format!("{id} runs with epoch {} in attempt {}", attempt.epoch, application.attempt));
+        }
+        let is_placed = match &attempt.worker {
+            Some(worker) => state.worker(worker).is_some_and(crate::worker::Worker::is_alive),
+            None => true,
+        };
+        if !is_placed {
+            return Err(format!("{id} runs on a worker that is not alive"));
+        }
+    }
+    Ok(())
+}
+
+fn check_indexes(state: &State) -> Result<(), String> {
+    let count = state.applications.len();
+    if state.by_driver.len() != count || state.by_submission.len() != count {
+        return Err(format!("{count} applications, but the indexes differ"));
+    }
+    for (driver, app) in &state.by_driver {
+        if state.application(app).is_none_or(|application| application.driver != *driver) {
+            return Err(format!("{driver} leads to {app}, which is not its application"));
+        }
+    }
+    for (submission, app) in &state.by_submission {
+        if state.application(app).is_none_or(|application| application.submission != *submission) {
+            return Err(format!("submission {submission} leads to {app}, which is not its application"));
+        }
+    }
+    if state.ended.len() > MAX_ENDED_APPLICATIONS {
+        return Err(format!("{} ended applications are kept", state.ended.len()));
+    }
+    Ok(())
+}
+
+fn check_workers(state: &State) -> Result<(), String> {
+    let mut addresses = BTreeSet::new();
+    let mut lost = 0;
+    for worker in state.workers() {
+        if !worker.is_alive() {
+            lost += 1;
+            continue;
+        }
+        let registration = &worker.registration;
+        if !addresses.insert((&registration.host, registration.grpc_port)) {
+            return Err(format!("two living workers are at {}:{}", registration.host, registration.grpc_port));
+        }
+        let used = state.memory_used_bytes(&worker.id);
+        if used > registration.memory_bytes {
+            return Err(format!("{} holds {used} of {} bytes", worker.id, registration.memory_bytes));
+        }
+    }
+    if lost > MAX_LOST_WORKERS { Err(format!("{lost} lost workers are kept")) } else { Ok(()) }
+}

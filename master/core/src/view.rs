@@ -1,0 +1,266 @@
+//! The read model: what clients, the API and the pages are shown. Pure. Nothing outside reads [`State`] for people.
+
+use std::collections::BTreeMap;
+
+use lake_proto::{AppId, Fault, WorkerId, v1};
+use serde::Serialize;
+
+use crate::application::{Application, DeployMode, Phase};
+use crate::state::State;
+use crate::step::Step;
+use crate::worker::{Worker, WorkerState};
+
+/// What is known of workers only in memory on the leader.
+pub type Live = BTreeMap<WorkerId, LiveWorker>;
+
+/// One worker's momentary figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LiveWorker {
+    /// Cores held by tasks.
+    pub cores_used: u32,
+    /// Last heartbeat.
+    pub last_heartbeat_ms: u64,
+    /// Memory its tasks use.
+    pub memory_used_bytes: u64,
+    /// Free space of its work dir.
+    pub disk_free_bytes: u64,
+}
+
+/// One application, as people see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ApplicationView {
+    /// Made by the client.
+    pub submission_id: String,
+    /// `app-…`.
+    pub app_id: String,
+    /// `driver-…`.
+    pub driver_id: String,
+    /// Shown to people.
+    pub name: String,
+    /// Run numbers are counted per job name.
+    pub job_name: String,
+    /// Spark's name of the state.
+    pub state: &'static str,
+    /// It was asked to end and its driver is not gone yet.
+    pub is_killing: bool,
+    /// `cluster` or `client`.
+    pub deploy_mode: &'static str,
+    /// Worker of the current or last attempt; empty before placement and in client mode.
+    pub worker_id: String,
+    /// `host:port` of that worker.
+    pub worker_address: String,
+    /// Driver launches so far.
+    pub attempt: u32,
+    /// Driver launches at most.
+    pub max_attempts: u32,
+    /// The version in the Delta transaction id.
+    pub run_number: u64,
+    /// Memory its driver holds.
+    pub driver_memory_bytes: u64,
+    /// Cores it may use at most; 0 = no cap.
+    pub total_executor_cores: u32,
+    /// When it was submitted.
+    pub submitted_at_ms: u64,
+    /// When a driver of it ran first; 0 = not yet.
+    pub started_at_ms: u64,
+    /// When it ended; 0 = not yet.
+    pub ended_at_ms: u64,
+    /// Why the last attempt ended, when it was not success.
+    pub failure: Option<Fault>,
+    /// Why it waits, when it does.
+    pub waits_for: Option<String>,
+    /// What its steps left behind.
+    pub steps: Vec<Step>,
+}
+
+/// One worker, as people see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WorkerView {
+    /// `worker-…`.
+    pub worker_id: String,
+    /// Where others reach it.
+    pub host: String,
+    /// Its gRPC port.
+    pub grpc_port: u16,
+    /// Its Arrow Flight port.
+    pub flight_port: u16,
+    /// Its page.
+    pub http_port: u16,
+    /// Cores it offers to tasks.
+    pub cores: u32,
+    /// Cores held by tasks.
+    pub cores_used: u32,
+    /// Memory it offers to drivers.
+    pub memory_bytes: u64,
+    /// Memory that drivers hold.
+    pub driver_memory_bytes: u64,
+    /// Memory its tasks use, as it says.
+    pub task_memory_bytes: u64,
+    /// Free space of its work dir, as it says.
+    pub disk_free_bytes: u64,
+    /// `ALIVE` or `LOST`.
+    pub state: &'static str,
+    /// Why it is lost.
+    pub lost_reason: Option<String>,
+    /// Drivers on it now.
+    pub drivers: usize,
+    /// When it registered.
+    pub registered_at_ms: u64,
+    /// Last heartbeat; 0 = none at this leader.
+    pub last_heartbeat_ms: u64,
+}
+
+/// Whether this application is in one of its last states.
+pub fn is_over(application: &Application) -> bool {
+    application.phase.ended().is_some()
+}
+
+/// One application.
+pub fn application(state: &State, app: &AppId) -> Option<ApplicationView> {
+    state.application(app).map(|application| view_of(state, application))
+}
+
+/// The application with this application, driver or submission id.
+pub fn find(state: &State, id: &str) -> Option<ApplicationView> {
+    state.find(id).map(|application| view_of(state, application))
+}
+
+/// The newest applications first; `limit` 0 = all.
+pub fn applications(state: &State, limit: usize) -> Vec<ApplicationView> {
+    let mut newest: Vec<&Application> = state.applications().collect();
+    newest.sort_by_key(|application| std::cmp::Reverse(application.queued_at));
+    if limit > 0 {
+        newest.truncate(limit);
+    }
+    newest.into_iter().map(|application| view_of(state, application)).collect()
+}
+
+/// Every worker that is kept, living ones first.
+pub fn workers(state: &State, live: &Live) -> Vec<WorkerView> {
+    let mut workers: Vec<&Worker> = state.workers().collect();
+    workers.sort_by_key(|worker| (!worker.is_alive(), worker.id.clone()));
+    workers.into_iter().map(|worker| worker_view(state, worker, live)).collect()
+}
+
+fn view_of(state: &State, application: &Application) -> ApplicationView {
+    let worker = application.phase.worker();
+    let place = worker.and_then(|id| state.worker(id));
+    let address = |worker: &Worker| format!("{}:{}", worker.registration.host, worker.registration.grpc_port);
+    ApplicationView {
+        submission_id: application.submission.to_string(),
+        app_id: application.id.to_string(),
+        driver_id: application.driver.to_string(),
+        name: application.options.name.clone(),
+        job_name: application.options.job_name.clone(),
+        state: application.phase.name(),
+        is_killing: application.running().is_some_and(|attempt| attempt.is_killing),
+        deploy_mode: application.options.deploy_mode.name(),
+        worker_id: worker.map(ToString::to_string).unwrap_or_default(),
+        worker_address: place.map(address).unwrap_or_default(),
+        attempt: application.attempt,
+        max_attempts: match application.options.deploy_mode {
+            DeployMode::Cluster => application.max_attempts(),
+            DeployMode::Client => 1,
+        },
+        run_number: application.run_number,
+        driver_memory_bytes: application.driver_memory_bytes(),
+        total_executor_cores: application.options.total_executor_cores,
+        submitted_at_ms: application.submitted_at_ms,
+        started_at_ms: application.started_at_ms.unwrap_or(0),
+        ended_at_ms: application.phase.ended().map_or(0, |ended| ended.at_ms),
+        failure: application.phase.fault(),
+        waits_for: waits_for(state, application),
+        steps: application.steps.values().cloned().collect(),
+    }
+}
+
+fn waits_for(state: &State, application: &Application) -> Option<String> {
+    if !application.is_waiting() {
+        return None;
+    }
+    let wanted = application.driver_memory_bytes();
+    let mut largest = None;
+    let mut most_free = 0;
+    for worker in state.workers().filter(|worker| worker.is_alive()) {
+        let total = worker.registration.memory_bytes;
+        largest = largest.max(Some(total));
+        most_free = most_free.max(total.saturating_sub(state.memory_used_bytes(&worker.id)));
+    }
+    let mib = |bytes: u64| bytes / (1024 * 1024);
+    match (largest, &application.phase) {
+        (None, _) => Some("a worker: none is registered".to_owned()),
+        (Some(largest), _) if largest < wanted => {
+            Some(format!("a worker with {} MiB for the driver: the largest has {} MiB", mib(wanted), mib(largest)))
+        }
+        (Some(_), _) if most_free < wanted => {
+            Some(format!("{} MiB of worker memory: at most {} MiB is free", mib(wanted), mib(most_free)))
+        }
+        (Some(_), Phase::Relaunching { .. }) => Some("its next attempt".to_owned()),
+        (Some(_), _) => Some("its turn".to_owned()),
+    }
+}
+
+fn worker_view(state: &State, worker: &Worker, live: &Live) -> WorkerView {
+    let figures = live.get(&worker.id).copied().unwrap_or_default();
+    let registration = &worker.registration;
+    WorkerView {
+        worker_id: worker.id.to_string(),
+        host: registration.host.clone(),
+        grpc_port: registration.grpc_port,
+        flight_port: registration.flight_port,
+        http_port: registration.http_port,
+        cores: registration.cores,
+        cores_used: figures.cores_used,
+        memory_bytes: registration.memory_bytes,
+        driver_memory_bytes: state.memory_used_bytes(&worker.id),
+        task_memory_bytes: figures.memory_used_bytes,
+        disk_free_bytes: figures.disk_free_bytes,
+        state: worker.state.name(),
+        lost_reason: match &worker.state {
+            WorkerState::Alive => None,
+            WorkerState::Lost { reason, .. } => Some(reason.clone()),
+        },
+        drivers: state.drivers_on(&worker.id).count(),
+        registered_at_ms: worker.registered_at_ms,
+        last_heartbeat_ms: figures.last_heartbeat_ms,
+    }
+}
+
+impl From<ApplicationView> for v1::ApplicationStatus {
+    fn from(view: ApplicationView) -> Self {
+        Self {
+            submission_id: view.submission_id,
+            app_id: view.app_id,
+            driver_id: view.driver_id,
+            name: view.name,
+            state: view.state.to_owned(),
+            worker_id: view.worker_id,
+            attempt: view.attempt,
+            run_number: view.run_number,
+            submitted_at_ms: view.submitted_at_ms,
+            started_at_ms: view.started_at_ms,
+            ended_at_ms: view.ended_at_ms,
+            failure: view.failure.map(Into::into),
+            steps: view.steps.into_iter().map(Into::into).collect(),
+            worker_address: view.worker_address,
+            deploy_mode: view.deploy_mode.to_owned(),
+        }
+    }
+}
+
+impl From<WorkerView> for v1::WorkerStatus {
+    fn from(view: WorkerView) -> Self {
+        Self {
+            worker_id: view.worker_id,
+            host: view.host,
+            cores: view.cores,
+            cores_used: view.cores_used,
+            memory_bytes: view.memory_bytes,
+            state: view.state.to_owned(),
+            grpc_port: u32::from(view.grpc_port),
+            flight_port: u32::from(view.flight_port),
+            http_port: u32::from(view.http_port),
+            last_heartbeat_ms: view.last_heartbeat_ms,
+        }
+    }
+}
