@@ -20,6 +20,9 @@ use datafusion_proto::protobuf::{PhysicalExprNode, PhysicalPlanNode};
 use prost::Message;
 
 use crate::EngineError;
+use crate::delta::{DeltaFilesScanExec, DeltaWriteExec};
+use crate::source::files::FilesScanExec;
+use crate::source::postgres::PostgresScanExec;
 
 /// Version of the bytes; checked when a worker registers and when a driver submits a query.
 pub const VERSION: u32 = 1;
@@ -92,7 +95,7 @@ macro_rules! wire_nodes {
     };
 }
 
-wire_nodes!();
+wire_nodes!(DeltaFilesScanExec, DeltaWriteExec, FilesScanExec, PostgresScanExec);
 
 /// The codec that drivers, masters and workers share.
 pub fn codec() -> Arc<dyn PhysicalExtensionCodec> {

@@ -175,7 +175,8 @@ impl Stores {
         let covers = |prefix: &str| {
             text.strip_prefix(prefix.trim_end_matches('/')).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        let best = self.profiles.storage.iter().filter(|(prefix, _)| covers(prefix)).max_by_key(|(prefix, _)| prefix.len());
+        let best =
+            self.profiles.storage.iter().filter(|(prefix, _)| covers(prefix)).max_by_key(|(prefix, _)| prefix.len());
         best.map_or((String::new(), None), |(prefix, profile)| (prefix.clone(), Some(profile)))
     }
 }

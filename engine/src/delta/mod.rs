@@ -1,1 +1,40 @@
 //! Delta tables: snapshots, distributed scan and write, commits.
+//!
+//! Rooms: [`table`] (opening and creating; [`Snapshot`]), [`protocol`] (what we can read and write), [`columns`]
+//! (logical, scan and file schemas), [`files`] and [`stats`] (live data files and which of them a predicate can
+//! touch), [`scan`] and [`write`] (plan nodes), [`commit`] with [`conflict`] and [`replace`] (the only way into the
+//! log), [`checkpoint`], [`log`] (entries of the log) and [`dv`] (deletion vectors).
+//!
+//! delta-rs gives snapshots, action types and the data file writer; none of its plans and none of its commit loop is
+//! used. Never here: SQL planning, sources, what a step means.
+
+pub mod checkpoint;
+pub mod columns;
+pub mod commit;
+pub mod conflict;
+mod create;
+mod dv;
+pub mod files;
+mod log;
+pub mod protocol;
+mod rename;
+pub mod replace;
+pub mod scan;
+pub mod stats;
+pub mod table;
+mod types;
+mod wire;
+pub mod write;
+
+pub use checkpoint::checkpoint_if_due;
+pub use columns::Columns;
+pub use commit::{CommitOutcome, CommitRequest, Mode, commit};
+pub use files::LiveFile;
+pub use replace::{Replacement, split_replace};
+pub use scan::{DeltaFilesScanExec, DeltaTableProvider};
+pub use table::{DeltaTable, NewTable, Snapshot};
+pub use types::table_schema;
+pub use write::{Check, CheckKind, DeltaWriteExec, WriteSpec, Written, plan_write};
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,22 @@
-//! The driver: runs a pipeline's steps in order and commits.
+//! The driver: runs a pipeline's steps in the order of what they read, and is the only one that commits.
+//!
+//! Rooms: [`run`] (which step next), [`step`] (one step from inputs to commit), [`inputs`] (what a step's SQL can
+//! name), [`planning`] (logical to physical), [`attached`] (under a
+//! master), [`local`] (alone), [`dry_run`] and [`show`] (reads only).
+
+mod attached;
+mod dry_run;
+mod inputs;
+mod local;
+mod masters;
+mod planning;
+mod run;
+mod show;
+mod step;
+
+pub use attached::{DriverArgs, run_attached};
+pub use dry_run::{DryRun, DryStep, dry_run};
+pub use local::{LocalOptions, run_local};
+pub use masters::Masters;
+pub use planning::{estimated_scan_bytes, physical_plan};
+pub use show::show;

@@ -1,5 +1,8 @@
 //! Where a plan runs. Two real places: this process ([`local`]) and the cluster ([`cluster`]).
 
+pub mod cluster;
+pub mod local;
+
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;

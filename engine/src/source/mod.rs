@@ -1,1 +1,4 @@
-//! Sources: files and databases as work lists.
+//! Sources as work lists: [`files`] (CSV, JSON, Parquet, Avro) and [`postgres`]. Edge.
+
+pub mod files;
+pub mod postgres;

@@ -42,7 +42,8 @@ async fn sync(path: PathBuf) -> Result<()> {
         File::open(&path)?.sync_all()?;
         path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
     });
-    let failed = |source: Box<dyn std::error::Error + Send + Sync>| object_store::Error::Generic { store: "files", source };
+    let failed =
+        |source: Box<dyn std::error::Error + Send + Sync>| object_store::Error::Generic { store: "files", source };
     synced.await.map_err(|error| failed(error.into()))?.map_err(|error| failed(error.into()))
 }
 

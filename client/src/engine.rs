@@ -1,0 +1,148 @@
+//! The only door to the engine: everything that runs in this process. Without the feature `local` the door is shut
+//! and says so. Edge.
+
+#[cfg(feature = "local")]
+pub(crate) use open::{dry_run, run_attached, run_local, show};
+#[cfg(not(feature = "local"))]
+pub(crate) use shut::{dry_run, run_attached, run_local, show};
+
+/// What a dry run found: text for people and a document for scripts.
+pub(crate) struct Plan {
+    pub(crate) text: String,
+    pub(crate) document: serde_json::Value,
+}
+
+#[cfg(feature = "local")]
+mod open {
+    use std::path::PathBuf;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use lake_engine::driver::{self, DriverArgs, LocalOptions};
+    use lake_job::Pipeline;
+    use lake_proto::v1::{StepProgress, StepRecord, SubmitResponse};
+    use lake_proto::{ErrorClass, Fault};
+    use tokio::sync::watch;
+
+    use super::Plan;
+    use crate::options::Options;
+
+    const DRIVER_MEMORY: u64 = 512 << 20;
+    const LOCAL_MEMORY_WHEN_UNKNOWN: u64 = 2 << 30;
+
+    /// Runs the pipeline in this process. Dropping the future cancels it.
+    pub(crate) async fn run_local(
+        pipeline: Pipeline,
+        options: &Options,
+        progress: watch::Sender<Vec<StepProgress>>,
+    ) -> Result<Vec<StepRecord>, Fault> {
+        let threads = || std::thread::available_parallelism().map_or(1, usize::from);
+        let cores = options.total_executor_cores.and_then(|cores| usize::try_from(cores).ok()).unwrap_or_else(threads);
+        let memory = options.driver_memory.unwrap_or_else(local_memory);
+        let directory = Directory::create(options)?;
+        let options = LocalOptions {
+            cores,
+            memory_bytes: usize::try_from(memory).unwrap_or(usize::MAX),
+            spill_directory: directory.path.clone(),
+        };
+        driver::run_local(pipeline, options, progress).await
+    }
+
+    /// Acts as the driver of a submission made with deploy mode `client`.
+    pub(crate) async fn run_attached(options: &Options, submitted: &SubmitResponse) -> Result<(), Fault> {
+        let driver_id = submitted.driver_id.parse().map_err(|error| {
+            Fault::new(ErrorClass::Internal, "driver-id", format!("the master's answer is not usable: {error}"))
+        })?;
+        let directory = Directory::create(options)?;
+        let arguments = DriverArgs {
+            master_url: options.master.clone(),
+            driver_id,
+            epoch: submitted.epoch,
+            work_dir: directory.path.clone(),
+            memory_bytes: options.driver_memory.unwrap_or(DRIVER_MEMORY),
+        };
+        driver::run_attached(arguments).await
+    }
+
+    /// Plans the pipeline and changes nothing.
+    pub(crate) async fn dry_run(pipeline: Pipeline) -> Result<Plan, Fault> {
+        let plan = driver::dry_run(pipeline).await?;
+        let document = serde_json::to_value(&plan)
+            .map_err(|error| Fault::new(ErrorClass::Internal, "json", format!("the plan has no JSON form: {error}")))?;
+        Ok(Plan { text: plan.to_string(), document })
+    }
+
+    /// The first rows of a table of the pipeline, drawn as a table.
+    pub(crate) async fn show(pipeline: Pipeline, table: &str, limit: usize) -> Result<String, Fault> {
+        driver::show(pipeline, table, limit).await
+    }
+
+    /// A directory of this process that is removed with its content in the end.
+    struct Directory {
+        path: PathBuf,
+    }
+
+    impl Directory {
+        fn create(options: &Options) -> Result<Self, Fault> {
+            static COUNTER: AtomicU32 = AtomicU32::new(0);
+            let parent = options.local_dir.clone().unwrap_or_else(std::env::temp_dir);
+            let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+            let path = parent.join(format!("lake-submit-{}-{number}", std::process::id()));
+            std::fs::create_dir_all(&path).map_err(|error| {
+                let message = format!("cannot create the directory {}: {error}", path.display());
+                Fault::new(ErrorClass::Resource, "local-dir", message)
+            })?;
+            Ok(Self { path })
+        }
+    }
+
+    impl Drop for Directory {
+        fn drop(&mut self) {
+            // What cannot be removed is left to the system's own cleaning of temporary files.
+            let _ = std::fs::remove_dir_all(&self.path);
+        }
+    }
+
+    /// 60 % of the host's memory: the rest is for what the pool does not count.
+    fn local_memory() -> u64 {
+        let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+        let kibibytes = total.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+        kibibytes.map_or(LOCAL_MEMORY_WHEN_UNKNOWN, |kibibytes| kibibytes * 1024 / 10 * 6)
+    }
+}
+
+#[cfg(not(feature = "local"))]
+mod shut {
+    use lake_job::Pipeline;
+    use lake_proto::v1::{StepProgress, StepRecord, SubmitResponse};
+    use lake_proto::{ErrorClass, Fault};
+    use tokio::sync::watch;
+
+    use super::Plan;
+    use crate::options::Options;
+
+    pub(crate) async fn run_local(
+        _pipeline: Pipeline,
+        _options: &Options,
+        _progress: watch::Sender<Vec<StepProgress>>,
+    ) -> Result<Vec<StepRecord>, Fault> {
+        Err(no_engine("--deploy-mode local"))
+    }
+
+    pub(crate) async fn run_attached(_options: &Options, _submitted: &SubmitResponse) -> Result<(), Fault> {
+        Err(no_engine("--deploy-mode client"))
+    }
+
+    pub(crate) async fn dry_run(_pipeline: Pipeline) -> Result<Plan, Fault> {
+        Err(no_engine("--dry-run"))
+    }
+
+    pub(crate) async fn show(_pipeline: Pipeline, _table: &str, _limit: usize) -> Result<String, Fault> {
+        Err(no_engine("--show"))
+    }
+
+    fn no_engine(what: &str) -> Fault {
+        let message = format!("{what} needs the engine, and this lake-submit was built without the feature 'local'");
+        Fault::new(ErrorClass::InvalidJob, "no-engine", message)
+    }
+}

@@ -1,0 +1,20 @@
+//! The client: a library that talks to the masters ([`Client`]) and the program `lake-submit` ([`run`]).
+//!
+//! Rooms: [`client`] (calls, retries, following a submission), [`options`] and [`spark`] (the command line and
+//! Spark's spelling of it), [`command`] (one file per verb), [`view`] (progress on a terminal and as lines),
+//! [`report`] and [`remedy`] (what is printed in the end), [`engine`] (the only door to the engine, behind the
+//! feature `local`).
+//! Never here: scheduling, plans, anything a job means.
+
+pub mod client;
+mod command;
+mod engine;
+mod format;
+pub mod options;
+pub mod remedy;
+pub mod report;
+pub mod spark;
+mod view;
+
+pub use client::Client;
+pub use command::run;

@@ -1,0 +1,51 @@
+//! The next thing to do after a failure. Pure.
+
+use lake_proto::{ErrorClass, Fault};
+
+/// What the reader of this fault should do next; one sentence.
+pub fn remedy(fault: &Fault) -> &'static str {
+    match fault.code.as_str() {
+        "no-master" => "check that a lake-master is running there and that --master (LAKE_MASTER) names it",
+        "master-url" => "give --master as lake://host:port[,host:port...]",
+        "job-file" => "check the path of job.toml",
+        "unknown-param" => "declare the parameter under [params] of job.toml or correct its name",
+        "missing-param" => "give the parameter with --param name=value or a default in [params]",
+        "literal-secret" => "write the secret as { env = \"NAME\" } or { file = \"/path\" }",
+        "secret" => "set it in the environment of the process that uses it: the worker, or this one in local mode",
+        "not-supported" => "leave the key out; docs/job-toml.md says what this version executes",
+        "store-unsafe" => "use a store that honours If-None-Match; two writers would overwrite each other on this one",
+        "disk-full" => "free space under the work directory of the worker or give it another one with --work-dir",
+        "memory" => "give the workers more memory (lake-worker --memory), or the driver (--driver-memory)",
+        "no-engine" => "use --deploy-mode cluster, or a lake-submit built with its default features",
+        "lost-submission" => "send it again with the same --submission-id: it will not run twice",
+        _ => by_class(fault.class),
+    }
+}
+
+const fn by_class(class: ErrorClass) -> &'static str {
+    match class {
+        ErrorClass::InvalidJob => "correct the job and submit it again; a repeat without a change fails again",
+        ErrorClass::NotFound => "check the name, the path or the id; --list shows the submissions",
+        ErrorClass::Conflict => "another writer was faster; submit the job again",
+        ErrorClass::Resource => "free or add memory, disk or cores, then submit the job again",
+        ErrorClass::Unavailable => "check that the named service is running and reachable, then submit the job again",
+        ErrorClass::Cancelled => "nothing to do: it was ended on request",
+        ErrorClass::DataQuality => "correct the data, or change the action of the expectation; nothing was committed",
+        ErrorClass::Denied => "check the credentials and the rights of the user they belong to",
+        ErrorClass::Internal => "this is a bug: report it with the output of lake-submit --logs",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_class_has_a_next_thing_to_do_and_known_codes_a_better_one() {
+        for class in ErrorClass::ALL {
+            assert!(!remedy(&Fault::new(class, "other", "")).is_empty());
+        }
+        let fault = Fault::new(ErrorClass::Unavailable, "no-master", "");
+        assert!(remedy(&fault).contains("LAKE_MASTER"));
+    }
+}

@@ -1,0 +1,135 @@
+//! A step's progress in words. Pure.
+
+use std::time::Duration;
+
+use lake_proto::v1::{ExpectationResult, StageProgress, StepProgress, StepRecord};
+use lake_proto::{ErrorClass, Fault};
+
+use crate::format::{bytes, count, elapsed};
+use crate::remedy::remedy;
+use crate::report::headline;
+
+/// Whether the step changes no more.
+pub(super) fn has_ended(step: &StepProgress) -> bool {
+    matches!(step.state.as_str(), "COMMITTED" | "SKIPPED" | "FAILED")
+}
+
+/// What the step does or has done.
+pub(super) fn step(step: &StepProgress) -> String {
+    match step.state.as_str() {
+        "PENDING" => "waiting".to_owned(),
+        "RUNNING" => running(&step.stages),
+        "COMMITTING" => "committing".to_owned(),
+        "COMMITTED" => step.record.as_ref().map_or_else(|| "committed".to_owned(), committed),
+        "SKIPPED" => "skipped: this run has already committed it".to_owned(),
+        "FAILED" => format!("failed: {}", headline(&fault(step))),
+        other => other.to_lowercase(),
+    }
+}
+
+/// The next thing to do after the step's failure.
+pub(super) fn next(step: &StepProgress) -> &'static str {
+    remedy(&fault(step))
+}
+
+/// One stage of a step.
+pub(super) fn stage(stage: &StageProgress) -> String {
+    let mut text = format!("stage {}  {}/{} tasks", stage.stage_id, stage.tasks_done, stage.tasks_total);
+    if stage.tasks_running > 0 {
+        text.push_str(&format!(" ({} running)", stage.tasks_running));
+    }
+    if stage.rows > 0 {
+        text.push_str(&format!("  {} rows  {}", count(stage.rows), bytes(stage.bytes)));
+    }
+    if stage.retries > 0 {
+        text.push_str(&format!("  {} retried", stage.retries));
+    }
+    text
+}
+
+fn running(stages: &[StageProgress]) -> String {
+    let done: u64 = stages.iter().map(|stage| u64::from(stage.tasks_done)).sum();
+    let total: u64 = stages.iter().map(|stage| u64::from(stage.tasks_total)).sum();
+    match total {
+        0 => "running".to_owned(),
+        _ => format!("running  {done}/{total} tasks in {} stages", stages.len()),
+    }
+}
+
+fn committed(record: &StepRecord) -> String {
+    let plural = if record.files == 1 { "" } else { "s" };
+    let mut text = format!(
+        "committed version {}  {} rows in {} file{plural}  {}  {}",
+        record.version,
+        count(record.rows_out),
+        record.files,
+        bytes(record.bytes_out),
+        elapsed(Duration::from_millis(record.elapsed_ms)),
+    );
+    for result in record.expectations.iter().filter(|result| result.violations > 0) {
+        text.push_str("  ");
+        text.push_str(&violations(result));
+    }
+    text
+}
+
+fn violations(result: &ExpectationResult) -> String {
+    let fate = match result.action.as_str() {
+        "warn" => "kept",
+        "drop" => "dropped",
+        _ => "violated",
+    };
+    format!("[{}: {} {fate}]", result.name, count(result.violations))
+}
+
+fn fault(step: &StepProgress) -> Fault {
+    let unknown = || Fault::new(ErrorClass::Internal, "no-reason", "the step failed without a reason");
+    step.failure.clone().map_or_else(unknown, Fault::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_committed_step_shows_version_rows_files_and_violations() {
+        let expectations = vec![
+            ExpectationResult { name: "email".into(), action: "drop".into(), violations: 3 },
+            ExpectationResult { name: "country".into(), action: "warn".into(), violations: 0 },
+        ];
+        let record = StepRecord {
+            version: 4,
+            rows_out: 1200,
+            files: 2,
+            bytes_out: 2048,
+            elapsed_ms: 1500,
+            expectations,
+            ..StepRecord::default()
+        };
+        let progress = StepProgress { state: "COMMITTED".into(), record: Some(record), ..StepProgress::default() };
+        assert_eq!(step(&progress), "committed version 4  1,200 rows in 2 files  2.0 KiB  1.5 s  [email: 3 dropped]");
+    }
+
+    #[test]
+    fn a_running_stage_shows_tasks_rows_and_retries() {
+        let progress = StageProgress {
+            stage_id: 2,
+            tasks_total: 8,
+            tasks_running: 2,
+            tasks_done: 3,
+            rows: 1000,
+            bytes: 4096,
+            retries: 1,
+        };
+        assert_eq!(stage(&progress), "stage 2  3/8 tasks (2 running)  1,000 rows  4.0 KiB  1 retried");
+    }
+
+    #[test]
+    fn a_failed_step_shows_its_class() {
+        let failure = Fault::new(ErrorClass::DataQuality, "expectation", "email: 3 rows violate it");
+        let progress =
+            StepProgress { state: "FAILED".into(), failure: Some(failure.into()), ..StepProgress::default() };
+        assert_eq!(step(&progress), "failed: error[data-quality/expectation]: email: 3 rows violate it");
+        assert!(has_ended(&progress));
+    }
+}

@@ -1,0 +1,160 @@
+//! Entries of the Delta log: reading one, and creating one if it is not there. Edge.
+//!
+//! Entries are read with a reader of our own that skips actions it does not know; what it keeps is what conflict
+//! checks need.
+
+use bytes::Bytes;
+use delta_kernel::actions::{Metadata, Protocol};
+use deltalake_core::kernel::{Add, CommitInfo, Remove, Transaction};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::{EngineError, Result};
+
+/// The key in `commitInfo` that tells our own commit from one like it.
+pub(super) const COMMIT_ID: &str = "lakeCommitId";
+
+/// One commit, as far as others care.
+#[derive(Debug, Default)]
+pub(super) struct Entry {
+    pub(super) adds: Vec<Add>,
+    pub(super) removes: Vec<Remove>,
+    pub(super) txns: Vec<Transaction>,
+    pub(super) changes_metadata: bool,
+    pub(super) changes_protocol: bool,
+    pub(super) commit_id: Option<String>,
+}
+
+/// What became of an attempt to create an entry.
+#[derive(Debug)]
+pub(super) enum Put {
+    /// It is there, and it is ours.
+    Written,
+    /// Something was there before.
+    Exists,
+    /// Unknown: it may be there now, later or never.
+    Doubtful(EngineError),
+}
+
+/// Path of an entry below the table's root.
+pub(super) fn entry_path(version: i64) -> Path {
+    Path::from(format!("_delta_log/{version:020}.json"))
+}
+
+/// The entry of `version`, or `None` when there is none.
+pub(super) async fn read(root: &dyn ObjectStore, version: i64) -> Result<Option<Entry>> {
+    let path = entry_path(version);
+    let bytes = match root.get(&path).await {
+        Ok(found) => found.bytes().await?,
+        Err(object_store::Error::NotFound { .. }) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    parse(&bytes).map(Some).map_err(|error| error.within(format!("log entry '{path}'")))
+}
+
+fn parse(bytes: &[u8]) -> Result<Entry> {
+    let mut entry = Entry::default();
+    for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
+        let action: Map<String, Value> = serde_json::from_slice(line).map_err(|error| damaged(&error))?;
+        for (key, value) in action {
+            match key.as_str() {
+                "add" => entry.adds.push(decode(value)?),
+                "remove" => entry.removes.push(decode(value)?),
+                "txn" => entry.txns.push(decode(value)?),
+                "metaData" => entry.changes_metadata = true,
+                "protocol" => entry.changes_protocol = true,
+                "commitInfo" => {
+                    entry.commit_id = value.get(COMMIT_ID).and_then(Value::as_str).map(str::to_owned);
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(entry)
+}
+
+fn decode<T: DeserializeOwned>(value: Value) -> Result<T> {
+    serde_json::from_value(value).map_err(|error| damaged(&error))
+}
+
+fn damaged(error: &serde_json::Error) -> EngineError {
+    EngineError::internal(format!("the Delta log is damaged: {error}"))
+}
+
+/// Creates the entry of `version` unless one is there: the atomic step of every commit.
+pub(super) async fn put(root: &dyn ObjectStore, version: i64, body: Bytes) -> Put {
+    let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+    match root.put_opts(&entry_path(version), body.into(), options).await {
+        Ok(_) => Put::Written,
+        Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => Put::Exists,
+        Err(error) => Put::Doubtful(error.into()),
+    }
+}
+
+/// The actions of one entry, in the order they are written.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub(super) info: CommitInfo,
+    pub(super) protocol: Option<Protocol>,
+    pub(super) metadata: Option<Metadata>,
+    pub(super) txn: Option<Transaction>,
+    pub(super) removes: Vec<Remove>,
+    pub(super) adds: Vec<Add>,
+}
+
+impl Draft {
+    /// One JSON object per line.
+    pub(super) fn encode(&self) -> Result<Bytes> {
+        let mut body = Vec::new();
+        line(&mut body, "commitInfo", &self.info)?;
+        if let Some(protocol) = &self.protocol {
+            line(&mut body, "protocol", protocol)?;
+        }
+        if let Some(metadata) = &self.metadata {
+            line(&mut body, "metaData", metadata)?;
+        }
+        if let Some(txn) = &self.txn {
+            line(&mut body, "txn", txn)?;
+        }
+        for remove in &self.removes {
+            line(&mut body, "remove", remove)?;
+        }
+        for add in &self.adds {
+            line(&mut body, "add", add)?;
+        }
+        Ok(body.into())
+    }
+}
+
+fn line(body: &mut Vec<u8>, key: &str, action: &impl serde::Serialize) -> Result<()> {
+    let encoded = serde_json::to_string(action).map_err(|error| EngineError::internal(error.to_string()))?;
+    body.extend_from_slice(format!("{{\"{key}\":{encoded}}}\n").as_bytes());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_actions_are_skipped_and_known_ones_counted() {
+        let text = concat!(
+            r#"{"commitInfo":{"operation":"WRITE","lakeCommitId":"x"}}"#,
+            "\n",
+            r#"{"txn":{"appId":"a","version":3}}"#,
+            "\n",
+            r#"{"add":{"path":"p=a%20b/f","partitionValues":{"p":"a b"},"size":1,"modificationTime":1,"dataChange":true}}"#,
+            "\n",
+            r#"{"somethingNew":{"k":1}}"#,
+            "\n",
+            r#"{"remove":{"path":"g","dataChange":true}}"#,
+        );
+        let entry = parse(text.as_bytes()).unwrap();
+        assert_eq!(entry.commit_id.as_deref(), Some("x"));
+        assert_eq!(entry.adds[0].path, "p=a b/f");
+        assert_eq!((entry.removes.len(), entry.txns[0].version), (1, 3));
+        assert!(parse(b"{not json").is_err());
+    }
+}

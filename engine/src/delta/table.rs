@@ -1,0 +1,265 @@
+//! Opening a table at a pinned version. Edge: reads the log.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use delta_kernel::engine::arrow_conversion::TryIntoArrow;
+use deltalake_core::kernel::Snapshot as LogSnapshot;
+use deltalake_core::logstore::{LogStoreRef, StorageConfig, default_logstore};
+use futures::{StreamExt, TryStreamExt};
+use lake_proto::ErrorClass;
+use object_store::ObjectStore;
+use object_store::path::Path;
+use tokio::sync::OnceCell;
+use url::Url;
+
+use super::columns::{Columns, Mapping};
+use super::files::LiveFile;
+use super::protocol::Protocol;
+use crate::stores::Stores;
+use crate::{EngineError, Result};
+
+/// A table by its location.
+pub struct DeltaTable;
+
+/// What a new table is made of.
+#[derive(Debug, Clone)]
+pub struct NewTable {
+    /// Its name, for its metadata.
+    pub name: String,
+    /// Its columns; turned into table types by [`super::table_schema`].
+    pub schema: SchemaRef,
+    /// Hive partition columns, in order.
+    pub partition_by: Vec<String>,
+    /// Delta table properties.
+    pub properties: BTreeMap<String, String>,
+}
+
+/// A table at one version. Cheap to clone; live files are read once, when first asked for.
+#[derive(Clone)]
+pub struct Snapshot {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    stores: Arc<Stores>,
+    location: Url,
+    log: LogStoreRef,
+    kernel: LogSnapshot,
+    version: i64,
+    columns: Columns,
+    schema: SchemaRef,
+    protocol: Protocol,
+    properties: BTreeMap<String, String>,
+    files: OnceCell<Arc<[LiveFile]>>,
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.inner.location, self.inner.version)
+    }
+}
+
+impl DeltaTable {
+    /// The table at `location`, at `version` or its latest; `None` when there is no Delta log.
+    ///
+    /// # Errors
+    /// `invalid-job` (code `delta-protocol`) for a table we cannot read, `not-found` (code `delta-version`) for a
+    /// version that is not there, else the store's class.
+    pub async fn open(stores: &Arc<Stores>, location: &Url, version: Option<i64>) -> Result<Option<Snapshot>> {
+        let location = normal(location);
+        let root = stores.rooted(&location)?;
+        if !has_log(root.as_ref()).await.map_err(|error| error.within(format!("cannot open table '{location}'")))? {
+            return Ok(None);
+        }
+        let log = default_logstore(root, stores.store(&location)?, &location, &StorageConfig::default());
+        let wanted =
+            version.map(u64::try_from).transpose().map_err(|_| no_version(&location, version, "it is negative"))?;
+        let kernel = match LogSnapshot::try_new(log.as_ref(), wanted).await {
+            Ok(kernel) => kernel,
+            Err(deltalake_core::DeltaTableError::NotATable(_)) => return Ok(None),
+            Err(error) => return Err(open_error(error, &location, version)),
+        };
+        Snapshot::new(stores.clone(), location, log, kernel).map(Some)
+    }
+
+    /// Creates the table in an empty commit of its own and opens it. Losing a race against another creation, and
+    /// repeating it, is success when that table has the same columns and partitioning.
+    ///
+    /// # Errors
+    /// `invalid-job` for columns a Delta table cannot have; `conflict` (code `delta-create`) when a different table
+    /// is there already.
+    pub async fn create(stores: &Arc<Stores>, location: &Url, table: &NewTable) -> Result<Snapshot> {
+        super::create::create(stores, &normal(location), table).await
+    }
+}
+
+/// Without a trailing slash, and `s3a` spelled `s3`.
+fn normal(location: &Url) -> Url {
+    let text = location.as_str().trim_end_matches('/').replacen("s3a://", "s3://", 1);
+    Url::parse(&text).unwrap_or_else(|_| location.clone())
+}
+
+async fn has_log(root: &dyn ObjectStore) -> Result<bool> {
+    Ok(root.list(Some(&Path::from("_delta_log"))).next().await.transpose()?.is_some())
+}
+
+fn no_version(location: &Url, version: Option<i64>, why: &str) -> EngineError {
+    let version = version.unwrap_or_default();
+    EngineError::not_found("delta-version", format!("table '{location}' has no version {version}: {why}"))
+}
+
+fn open_error(error: deltalake_core::DeltaTableError, location: &Url, version: Option<i64>) -> EngineError {
+    use delta_kernel::Error as Kernel;
+    let unsupported = match &error {
+        deltalake_core::DeltaTableError::KernelError(error) => {
+            matches!(error, Kernel::Unsupported(_) | Kernel::InvalidProtocol(_))
+        }
+        _ => false,
+    };
+    if unsupported {
+        return EngineError::invalid("delta-protocol", format!("table '{location}' cannot be read: {error}"));
+    }
+    let text = error.to_string();
+    let classed = EngineError::from(error);
+    if version.is_some() && classed.class() == ErrorClass::Internal {
+        return no_version(location, version, &text);
+    }
+    classed.within(format!("cannot open table '{location}'"))
+}
+
+impl Snapshot {
+    fn new(stores: Arc<Stores>, location: Url, log: LogStoreRef, kernel: LogSnapshot) -> Result<Self> {
+        let damaged = |what: &str, error: &dyn fmt::Display| {
+            EngineError::internal(format!("the log of table '{location}' has a {what} that does not parse: {error}"))
+        };
+        let protocol = serde_json::to_value(kernel.protocol()).and_then(serde_json::from_value::<Protocol>);
+        let protocol = protocol.map_err(|error| damaged("protocol", &error))?;
+        protocol.check_read(location.as_str())?;
+        let logical: arrow::datatypes::Schema =
+            kernel.schema().as_ref().try_into_arrow().map_err(|error| damaged("schema", &error))?;
+        let properties: BTreeMap<String, String> =
+            kernel.metadata().configuration().iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+        let mapping =
+            Mapping::parse(properties.get("delta.columnMapping.mode").map(String::as_str), location.as_str())?;
+        let columns = Columns::new(&logical, kernel.metadata().partition_columns(), mapping)?;
+        let version = i64::try_from(kernel.version()).map_err(|error| damaged("version", &error))?;
+        let schema = Arc::new(logical);
+        let files = OnceCell::new();
+        let inner = Inner { stores, location, log, kernel, version, columns, schema, protocol, properties, files };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The version it is pinned to.
+    pub fn version(&self) -> i64 {
+        self.inner.version
+    }
+
+    /// The table's root, without a trailing slash.
+    pub fn location(&self) -> &Url {
+        &self.inner.location
+    }
+
+    /// The stores it is read through.
+    pub fn stores(&self) -> &Arc<Stores> {
+        &self.inner.stores
+    }
+
+    /// Its columns in all their spellings.
+    pub fn columns(&self) -> &Columns {
+        &self.inner.columns
+    }
+
+    /// The schema writers cast to: table types and names.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.inner.columns.table
+    }
+
+    /// The schema scans give: as [`Self::schema`] with text and bytes as views.
+    pub fn scan_schema(&self) -> &SchemaRef {
+        &self.inner.columns.scan
+    }
+
+    /// Hive partition columns.
+    pub fn partition_columns(&self) -> &[String] {
+        self.inner.kernel.metadata().partition_columns()
+    }
+
+    /// Table properties.
+    pub fn properties(&self) -> &BTreeMap<String, String> {
+        &self.inner.properties
+    }
+
+    /// The conditions every row must meet besides NOT NULL: CHECK constraints and column invariants, name and SQL.
+    pub fn constraints(&self) -> Vec<(String, String)> {
+        let checks =
+            self.inner.properties.iter().filter_map(|(key, sql)| {
+                key.strip_prefix("delta.constraints.").map(|name| (name.to_owned(), sql.clone()))
+            });
+        let invariants = self.inner.schema.fields().iter().filter_map(|field| {
+            let text = field.metadata().get("delta.invariants")?;
+            let value: serde_json::Value = serde_json::from_str(text).ok()?;
+            let sql = value.pointer("/expression/expression")?.as_str()?;
+            Some((format!("invariant of {}", field.name()), sql.to_owned()))
+        });
+        checks.chain(invariants).collect()
+    }
+
+    /// Refuses tables we would damage by writing.
+    ///
+    /// # Errors
+    /// `invalid-job`, code `delta-protocol`, naming the feature.
+    pub fn check_writable(&self) -> Result<()> {
+        self.inner.protocol.check_write(self.inner.location.as_str(), &self.inner.schema, &self.inner.properties)
+    }
+
+    /// The version of the last transaction of `app_id`, if it ever committed here.
+    ///
+    /// # Errors
+    /// The store's class.
+    pub async fn txn_version(&self, app_id: &str) -> Result<Option<i64>> {
+        let scan = self.inner.kernel.scan_builder().build()?;
+        let kernel = scan.snapshot().clone();
+        let engine = self.inner.log.engine(None);
+        let app_id = app_id.to_owned();
+        let version = tokio::task::spawn_blocking(move || kernel.get_app_id_version(&app_id, engine.as_ref())).await;
+        let version = version.map_err(|error| EngineError::internal(error.to_string()))?;
+        version.map_err(|error| self.read_error(deltalake_core::DeltaTableError::from(error)))
+    }
+
+    /// Every live data file, read from the log once.
+    ///
+    /// # Errors
+    /// The store's class.
+    pub async fn live_files(&self) -> Result<Arc<[LiveFile]>> {
+        let read = || async {
+            let views = self.inner.kernel.file_views(self.inner.log.as_ref(), None);
+            let files: Vec<LiveFile> = views
+                .map_err(|error| self.read_error(error))
+                .and_then(async |view| LiveFile::of_view(&view))
+                .try_collect()
+                .await?;
+            Ok(Arc::from(files))
+        };
+        self.inner.files.get_or_try_init(read).await.cloned()
+    }
+
+    /// Number of live files and their bytes.
+    ///
+    /// # Errors
+    /// As [`Self::live_files`].
+    pub async fn size(&self) -> Result<(usize, u64)> {
+        let files = self.live_files().await?;
+        Ok((files.len(), files.iter().map(|file| file.size).sum()))
+    }
+
+    pub(crate) fn log_store(&self) -> &LogStoreRef {
+        &self.inner.log
+    }
+
+    fn read_error(&self, error: deltalake_core::DeltaTableError) -> EngineError {
+        EngineError::from(error).within(format!("cannot read the log of table '{}'", self.inner.location))
+    }
+}

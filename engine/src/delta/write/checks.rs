@@ -1,0 +1,137 @@
+//! Expectations and constraints, evaluated batch by batch. Pure.
+
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use arrow::compute::{filter_record_batch, prep_null_mask_filter};
+use lake_proto::ErrorClass;
+
+use super::{Check, CheckKind};
+use crate::{EngineError, Result};
+
+/// Violations so far, check by check.
+#[derive(Debug)]
+pub(super) struct Checks {
+    counted: Vec<(Check, u64)>,
+    failed: bool,
+}
+
+impl Checks {
+    pub(super) fn new(checks: Vec<Check>) -> Self {
+        Self { counted: checks.into_iter().map(|check| (check, 0)).collect(), failed: false }
+    }
+
+    /// The rows of `batch` that are to be written.
+    ///
+    /// # Errors
+    /// `data-quality` (code `constraint`) when a row violates a condition of the table; `invalid-job` when a check
+    /// cannot be evaluated.
+    pub(super) fn apply(&mut self, batch: RecordBatch, table: &str) -> Result<RecordBatch> {
+        let mut batch = batch;
+        // Dropped rows are not the business of the checks after them; constraints hold for what is written.
+        for late in [false, true] {
+            for (check, count) in &mut self.counted {
+                if (check.kind == CheckKind::Constraint) != late {
+                    continue;
+                }
+                let kept = kept(check, &batch)?;
+                let violations = (kept.len() - kept.true_count()) as u64;
+                if violations == 0 {
+                    continue;
+                }
+                *count += violations;
+                match check.kind {
+                    CheckKind::Warn => {}
+                    CheckKind::Drop => batch = filter_record_batch(&batch, &kept)?,
+                    CheckKind::Fail => self.failed = true,
+                    CheckKind::Constraint => return Err(violated(&check.name, violations, table)),
+                }
+            }
+        }
+        Ok(batch)
+    }
+
+    /// Whether a `Fail` check was violated: what this task writes will not be committed.
+    pub(super) fn failed(&self) -> bool {
+        self.failed
+    }
+
+    /// Every check with its violations.
+    pub(super) fn counts(&self) -> impl Iterator<Item = (&Check, u64)> {
+        self.counted.iter().map(|(check, count)| (check, *count))
+    }
+}
+
+/// NULL is a violation: a condition must be true.
+fn kept(check: &Check, batch: &RecordBatch) -> Result<BooleanArray> {
+    let within = |error: EngineError| error.within(format!("check '{}'", check.name));
+    let value = check.expression.evaluate(batch).and_then(|value| value.into_array(batch.num_rows()));
+    let value = value.map_err(|error| within(error.into()))?;
+    let value = value.as_boolean_opt().ok_or_else(|| {
+        within(EngineError::invalid("check-type", format!("it is {}: expected a boolean", value.data_type())))
+    })?;
+    Ok(if value.null_count() == 0 { value.clone() } else { prep_null_mask_filter(value) })
+}
+
+/// Refuses NULL in columns that are declared without.
+///
+/// # Errors
+/// `data-quality` (code `constraint`).
+pub(super) fn not_null(batch: &RecordBatch, schema: &arrow::datatypes::Schema, table: &str) -> Result<()> {
+    for (column, field) in batch.columns().iter().zip(schema.fields()) {
+        if !field.is_nullable() && column.null_count() > 0 {
+            return Err(violated(&format!("{} NOT NULL", field.name()), column.null_count() as u64, table));
+        }
+    }
+    Ok(())
+}
+
+fn violated(name: &str, rows: u64, table: &str) -> EngineError {
+    EngineError::new(
+        ErrorClass::DataQuality,
+        "constraint",
+        format!("at least {rows} rows violate constraint '{name}' of table '{table}'; nothing was written"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::Int32Array;
+    use arrow::datatypes::{DataType, Field, Schema};
+    use datafusion::logical_expr::Operator;
+    use datafusion::physical_expr::expressions::{binary, col, lit};
+
+    use super::*;
+
+    fn batch() -> RecordBatch {
+        let column = Arc::new(Int32Array::from(vec![Some(1), Some(-1), None, Some(5)]));
+        RecordBatch::try_from_iter([("a", column as _)]).unwrap()
+    }
+
+    fn positive(kind: CheckKind) -> Check {
+        let schema = Schema::new(vec![Field::new("a", DataType::Int32, true)]);
+        let expression = binary(col("a", &schema).unwrap(), Operator::Gt, lit(0), &schema).unwrap();
+        Check { name: "positive".to_owned(), expression, kind }
+    }
+
+    #[test]
+    fn null_counts_as_a_violation_and_only_drop_drops() {
+        for (kind, left, failed) in
+            [(CheckKind::Warn, 4, false), (CheckKind::Drop, 2, false), (CheckKind::Fail, 4, true)]
+        {
+            let mut checks = Checks::new(vec![positive(kind)]);
+            assert_eq!(checks.apply(batch(), "t").unwrap().num_rows(), left);
+            assert_eq!(checks.counts().next().unwrap().1, 2);
+            assert_eq!(checks.failed(), failed);
+        }
+    }
+
+    #[test]
+    fn constraints_see_only_rows_that_are_written() {
+        let mut checks = Checks::new(vec![positive(CheckKind::Constraint), positive(CheckKind::Drop)]);
+        assert_eq!(checks.apply(batch(), "t").unwrap().num_rows(), 2);
+        let error = Checks::new(vec![positive(CheckKind::Constraint)]).apply(batch(), "t").unwrap_err();
+        assert_eq!((error.class(), error.code()), (ErrorClass::DataQuality, "constraint"));
+        assert!(error.to_string().contains("2 rows") && error.to_string().contains("'positive'"), "{error}");
+    }
+}

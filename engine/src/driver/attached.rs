@@ -1,0 +1,149 @@
+//! A driver under a master: takes its pipeline from there, reports there, runs its queries on the workers. Edge.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lake_job::Pipeline;
+use lake_proto::v1::drivers_client::DriversClient;
+use lake_proto::v1::{self, DriverIdentity, StepProgress, StepRecord};
+use lake_proto::{DriverId, ErrorClass, Fault};
+use tokio::sync::watch;
+use tonic::transport::Channel;
+
+use super::inputs::profiles;
+use super::masters::Masters;
+use super::run::{Identity, Run};
+use crate::runner::cluster::ClusterRunner;
+use crate::session;
+use crate::stores::Stores;
+use crate::{EngineError, Result};
+
+const REPORT_INTERVAL: Duration = Duration::from_millis(200);
+const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
+
+/// Who this driver is and what it may use.
+#[derive(Debug, Clone)]
+pub struct DriverArgs {
+    /// `lake://host:port,…`
+    pub master_url: String,
+    /// Its id.
+    pub driver_id: DriverId,
+    /// The log index of its assignment: every call carries it, and a newer driver's is higher.
+    pub epoch: u64,
+    /// Its own folder.
+    pub work_dir: PathBuf,
+    /// Memory it may use.
+    pub memory_bytes: u64,
+}
+
+/// Runs a submission to its end and reports the end to the master. The caller exits with the fault's class.
+///
+/// # Errors
+/// Whatever ended the run; `denied` when a newer driver has taken over.
+pub async fn run_attached(args: DriverArgs) -> Result<(), Fault> {
+    let masters = Masters::new(&args.master_url)?;
+    let driver = DriverIdentity { driver_id: args.driver_id.to_string(), epoch: args.epoch };
+    let outcome = run(&args, &masters, &driver).await;
+    let failure = outcome.as_ref().err().map(|error| error.0.clone().into());
+    let finish = v1::DriverFinishRequest { driver: Some(driver), failure };
+    let reported = masters.call(|channel| {
+        let finish = finish.clone();
+        async move { client(channel).finish(finish).await }
+    });
+    if let Err(error) = reported.await {
+        tracing::error!(error.code = error.code(), "the end of the run could not be reported: {error}");
+        outcome?;
+        return Err(error.into());
+    }
+    outcome.map_err(Fault::from)
+}
+
+async fn run(args: &DriverArgs, masters: &Masters, driver: &DriverIdentity) -> Result<()> {
+    let request = v1::DriverStartRequest { driver: Some(driver.clone()) };
+    let start = masters
+        .call(|channel| {
+            let request = request.clone();
+            async move { client(channel).start(request).await }
+        })
+        .await?;
+    let pipeline: Pipeline = serde_json::from_slice(&start.pipeline)
+        .map_err(|error| EngineError::internal(format!("the submission does not decode: {error}")))?;
+    let run_number = i64::try_from(start.run_number)
+        .map_err(|_| EngineError::internal(format!("run number {} is out of range", start.run_number)))?;
+
+    let stores = Arc::new(Stores::new(profiles(&pipeline)));
+    let spill_directory = args.work_dir.join("spill");
+    std::fs::create_dir_all(&spill_directory)?;
+    let memory = usize::try_from(args.memory_bytes).unwrap_or(usize::MAX);
+    let runtime = session::runtime(memory / 2, &spill_directory)?;
+    let cores = usize::try_from(start.cores).unwrap_or(1);
+    let runner = Arc::new(ClusterRunner::new(masters.clone(), driver.clone(), cores, stores.clone()));
+    let (progress, watched) = watch::channel(Vec::new());
+    let identity = Identity { run_id: start.app_id, run_number };
+    let run = Run::new(pipeline, identity, stores, runtime, runner, progress);
+
+    let record = |step: StepRecord| {
+        let (masters, driver) = (masters.clone(), driver.clone());
+        async move { record_step(&masters, driver, step).await }
+    };
+    let outcome = tokio::select! {
+        outcome = run.execute(start.steps, record) => outcome,
+        ended = report_progress(masters, driver, watched.clone()) => return Err(ended),
+    };
+    // The last picture, which the interval may have missed. Only a picture: its loss changes nothing.
+    let steps = watched.borrow().clone();
+    if let Err(error) = send_progress(masters, driver, steps).await {
+        tracing::warn!(error.code = error.code(), "the last progress report was not taken: {error}");
+    }
+    outcome.map(|_| ())
+}
+
+fn client(channel: Channel) -> DriversClient<Channel> {
+    DriversClient::new(channel)
+        .max_decoding_message_size(lake_proto::channel::MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(lake_proto::channel::MAX_MESSAGE_BYTES)
+}
+
+async fn record_step(masters: &Masters, driver: DriverIdentity, step: StepRecord) -> Result<()> {
+    let request = v1::RecordStepRequest { driver: Some(driver), step: Some(step) };
+    masters
+        .call(|channel| {
+            let request = request.clone();
+            async move { client(channel).record_step(request).await }
+        })
+        .await
+        .map(|_| ())
+}
+
+/// Sends the steps that changed, and a sign of life when none did: a driver that says nothing for 30 seconds counts
+/// as lost. Returns only when the master says that this driver is to end: killed, or replaced by a newer one.
+async fn report_progress(
+    masters: &Masters,
+    driver: &DriverIdentity,
+    mut watched: watch::Receiver<Vec<StepProgress>>,
+) -> EngineError {
+    let mut sent: Vec<StepProgress> = Vec::new();
+    loop {
+        let now = watched.borrow_and_update().clone();
+        let changed: Vec<StepProgress> = now.iter().filter(|step| !sent.contains(step)).cloned().collect();
+        match send_progress(masters, driver, changed).await {
+            Ok(()) => sent = now,
+            Err(error) if matches!(error.class(), ErrorClass::Cancelled | ErrorClass::Denied) => return error,
+            Err(error) => {
+                tracing::debug!(error.code = error.code(), "progress was not taken: {error}");
+                masters.forget().await;
+            }
+        }
+        tokio::time::sleep(REPORT_INTERVAL).await;
+        // A closed channel is the run's end, which the other branch of the select sees.
+        let _ = tokio::time::timeout(SIGN_OF_LIFE, watched.changed()).await;
+    }
+}
+
+async fn send_progress(masters: &Masters, driver: &DriverIdentity, steps: Vec<StepProgress>) -> Result<()> {
+    let channel = masters.channel().await?;
+    let request = v1::DriverProgressRequest { driver: Some(driver.clone()), steps };
+    client(channel).report_progress(request).await.map_err(Fault::from)?;
+    Ok(())
+}

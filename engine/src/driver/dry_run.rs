@@ -1,0 +1,122 @@
+//! A run that touches nothing: plans every step and says what it would read. Edge.
+
+use std::fmt;
+use std::sync::Arc;
+
+use lake_job::{Pipeline, Read};
+use lake_proto::Fault;
+use serde::Serialize;
+
+use super::inputs;
+use super::planning::{estimated_scan_bytes, physical_plan};
+use crate::delta::{DeltaFilesScanExec, DeltaTable, table_schema};
+use crate::session::{local_config, runtime, session};
+use crate::stores::Stores;
+use crate::{EngineError, Result};
+
+const PLANNING_MEMORY_BYTES: usize = 1 << 30;
+
+/// What a run would do.
+#[derive(Debug, Clone, Serialize)]
+pub struct DryRun {
+    /// The job's name.
+    pub job: String,
+    /// Its steps, in an order they could run in.
+    pub steps: Vec<DryStep>,
+}
+
+/// What one step would do.
+#[derive(Debug, Clone, Serialize)]
+pub struct DryStep {
+    /// The table it writes.
+    pub table: String,
+    /// How.
+    pub mode: String,
+    /// Whether the table exists, and its version.
+    pub version: Option<i64>,
+    /// What it reads.
+    pub reads: Vec<String>,
+    /// Its columns, as `name type`.
+    pub columns: Vec<String>,
+    /// Data files of Delta tables that would be opened, after pruning.
+    pub files_read: usize,
+    /// Data files of those tables in all.
+    pub files_total: usize,
+    /// Bytes the scans are expected to read.
+    pub estimated_bytes: u64,
+}
+
+/// Plans every step, with the planned columns of tables that do not exist yet.
+///
+/// # Errors
+/// What the same run would fail with before its first task.
+pub async fn dry_run(pipeline: Pipeline) -> Result<DryRun, Fault> {
+    plan(pipeline).await.map_err(Fault::from)
+}
+
+async fn plan(pipeline: Pipeline) -> Result<DryRun> {
+    let stores = Arc::new(Stores::new(inputs::profiles(&pipeline)));
+    let runtime = runtime(PLANNING_MEMORY_BYTES, &std::env::temp_dir())?;
+    let mut planned = inputs::Planned::new();
+    let mut steps = Vec::with_capacity(pipeline.tables.len());
+    for table in &pipeline.tables {
+        let step = async {
+            let session = session(local_config(1), runtime.clone(), stores.clone());
+            inputs::register(&pipeline, table, &stores, &session, &planned).await?;
+            let frame = inputs::query(table, &session).await?;
+            let schema = table_schema(frame.schema().as_arrow())?;
+            let plan = physical_plan(&session, frame.logical_plan()).await?;
+            let target = DeltaTable::open(&stores, &inputs::location(&table.location)?, None).await?;
+            let files = DeltaFilesScanExec::files(&plan);
+            let columns = schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type()));
+            let step = DryStep {
+                table: table.name.to_string(),
+                mode: mode(table),
+                version: target.map(|target| target.version()),
+                reads: table.reads.iter().map(read).collect(),
+                columns: columns.collect(),
+                files_read: files.read,
+                files_total: files.total,
+                estimated_bytes: estimated_scan_bytes(&plan),
+            };
+            Ok::<_, EngineError>((step, schema))
+        };
+        let (step, schema) =
+            step.await.map_err(|error| error.within(format!("table {} ({})", table.name, table.origin)))?;
+        planned.insert(table.name.clone(), schema);
+        steps.push(step);
+    }
+    Ok(DryRun { job: pipeline.name, steps })
+}
+
+fn mode(table: &lake_job::Table) -> String {
+    match &table.mode {
+        lake_job::WriteMode::Append => "append".to_owned(),
+        lake_job::WriteMode::Overwrite => "overwrite".to_owned(),
+        lake_job::WriteMode::ReplaceWhere { predicate } => format!("replace where {predicate}"),
+    }
+}
+
+fn read(read: &Read) -> String {
+    match read {
+        Read::Source(name) => format!("source {name}"),
+        Read::Table(name) => name.to_string(),
+        Read::External(name) => format!("{name} (existing)"),
+    }
+}
+
+impl fmt::Display for DryRun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "job {}: {} steps, nothing was written", self.job, self.steps.len())?;
+        for step in &self.steps {
+            let version =
+                step.version.map_or_else(|| "new table".to_owned(), |version| format!("at version {version}"));
+            writeln!(f, "  {} <- {}", step.table, step.reads.join(", "))?;
+            writeln!(f, "      {}, {version}, {} columns", step.mode, step.columns.len())?;
+            if step.files_total > 0 {
+                writeln!(f, "      reads {} of {} data files", step.files_read, step.files_total)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,143 @@
+//! What a step's SQL can name: its sources and tables, registered in the step's session. Edge.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::catalog::{MemorySchemaProvider, TableProvider};
+use datafusion::common::TableReference;
+use datafusion::datasource::empty::EmptyTable;
+use datafusion::prelude::{DataFrame, SQLOptions, SessionContext};
+use lake_job::{Pipeline, Read, SourceInput, Table, TableInput, TableName};
+use lake_proto::ErrorClass;
+use url::Url;
+
+use crate::delta::{DeltaTable, DeltaTableProvider};
+use crate::source::{files, postgres};
+use crate::stores::{Profiles, Stores};
+use crate::{EngineError, Result};
+
+/// Columns of tables that do not exist yet, because an earlier step of the same job would create them.
+pub(super) type Planned = BTreeMap<TableName, SchemaRef>;
+
+/// What a job says about stores and databases.
+pub(super) fn profiles(pipeline: &Pipeline) -> Profiles {
+    Profiles { storage: pipeline.storage.clone(), connections: pipeline.connections.clone() }
+}
+
+/// A table's location as a URL.
+pub(super) fn location(text: &str) -> Result<Url> {
+    Url::parse(text).map_err(|error| EngineError::invalid("url", format!("'{text}' is not a URL: {error}")))
+}
+
+/// Registers everything `table` reads, tables at their newest version. `planned` stands in for tables that do not
+/// exist yet.
+pub(super) async fn register(
+    pipeline: &Pipeline,
+    table: &Table,
+    stores: &Arc<Stores>,
+    session: &SessionContext,
+    planned: &Planned,
+) -> Result<()> {
+    for read in &table.reads {
+        let (reference, provider) = match read {
+            Read::Source(name) => (TableReference::bare(name.to_lowercase()), source(pipeline, name, stores).await?),
+            Read::Table(name) => {
+                let step = pipeline.tables.iter().find(|step| step.name == *name);
+                let step = step.ok_or_else(|| EngineError::internal(format!("no step writes {name}")))?;
+                (reference(name), delta(name, &step.location, stores, planned).await?)
+            }
+            Read::External(name) => {
+                let location = pipeline.external_location(name);
+                (reference(name), delta(name, &location, stores, planned).await?)
+            }
+        };
+        add_schema(session, &reference)?;
+        session.register_table(reference, provider)?;
+    }
+    Ok(())
+}
+
+/// The step's query over what [`register`] registered.
+///
+/// # Errors
+/// `invalid-job` when the SQL does not plan, with its place.
+pub(super) async fn query(table: &Table, session: &SessionContext) -> Result<DataFrame> {
+    match &table.input {
+        TableInput::From(name) => Ok(session.table(by_name(name)).await?),
+        TableInput::Sql { text, origin } => {
+            let only_reads = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+            session.sql_with_options(text, only_reads).await.map_err(|error| {
+                let position = sql_position(&error);
+                let line = position.map_or(origin.line, |(line, _)| origin.line + line.saturating_sub(1));
+                let column = position.map_or_else(String::new, |(_, column)| format!(":{column}"));
+                EngineError::from(error).within(format!("{}:{line}{column}", origin.file))
+            })
+        }
+    }
+}
+
+/// Line and column inside the SQL text, where DataFusion knows them.
+fn sql_position(error: &datafusion::error::DataFusionError) -> Option<(u32, u32)> {
+    let span = error.diagnostic()?.span?;
+    Some((u32::try_from(span.start.line).ok()?, u32::try_from(span.start.column).ok()?))
+}
+
+/// What the audit column `_source` says about a step's rows: the names it reads.
+pub(super) fn source_names(table: &Table) -> String {
+    let name = |read: &Read| match read {
+        Read::Source(name) => name.clone(),
+        Read::Table(name) | Read::External(name) => name.to_string(),
+    };
+    table.reads.iter().map(name).collect::<Vec<_>>().join(",")
+}
+
+fn reference(name: &TableName) -> TableReference {
+    let table = name.table.to_lowercase();
+    if name.schema.is_empty() {
+        TableReference::bare(table)
+    } else {
+        TableReference::partial(name.schema.to_lowercase(), table)
+    }
+}
+
+fn by_name(name: &str) -> TableReference {
+    let name = name.to_lowercase();
+    match name.split_once('.') {
+        Some((schema, table)) => TableReference::partial(schema, table),
+        None => TableReference::bare(name),
+    }
+}
+
+fn add_schema(session: &SessionContext, reference: &TableReference) -> Result<()> {
+    let Some(schema) = reference.schema() else { return Ok(()) };
+    let catalog_name = session.copied_config().options().catalog.default_catalog.clone();
+    let catalog = session.catalog(&catalog_name);
+    let catalog = catalog.ok_or_else(|| EngineError::internal("the session has no catalog"))?;
+    if catalog.schema(schema).is_none() {
+        catalog.register_schema(schema, Arc::new(MemorySchemaProvider::new()))?;
+    }
+    Ok(())
+}
+
+async fn source(pipeline: &Pipeline, name: &str, stores: &Arc<Stores>) -> Result<Arc<dyn TableProvider>> {
+    let source = pipeline.sources.iter().find(|source| source.name == name);
+    let source = source.ok_or_else(|| EngineError::internal(format!("no source '{name}' in the job")))?;
+    let opened: Result<Arc<dyn TableProvider>> = match &source.input {
+        SourceInput::Files(spec) => files::provider(stores.clone(), name, spec).await.map(|it| Arc::new(it) as _),
+        SourceInput::Postgres(spec) => postgres::provider(stores.clone(), name, spec).await.map(|it| Arc::new(it) as _),
+    };
+    opened.map_err(|error| error.within(format!("source '{name}' ({})", source.origin)))
+}
+
+async fn delta(name: &TableName, at: &str, stores: &Arc<Stores>, planned: &Planned) -> Result<Arc<dyn TableProvider>> {
+    let at = location(at)?;
+    if let Some(snapshot) = DeltaTable::open(stores, &at, None).await? {
+        return Ok(Arc::new(DeltaTableProvider::new(snapshot)));
+    }
+    if let Some(schema) = planned.get(name) {
+        return Ok(Arc::new(EmptyTable::new(schema.clone())));
+    }
+    let message = format!("table {name} does not exist: there is no Delta table at {at}");
+    Err(EngineError::new(ErrorClass::NotFound, "table", message))
+}

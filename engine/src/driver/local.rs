@@ -1,0 +1,46 @@
+//! A driver without a cluster: everything in this process. Edge.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use chrono::Utc;
+use lake_job::Pipeline;
+use lake_proto::Fault;
+use lake_proto::v1::{StepProgress, StepRecord};
+use tokio::sync::watch;
+
+use super::run::{Identity, Run};
+use crate::runner::local::LocalRunner;
+use crate::session;
+use crate::stores::Stores;
+
+/// What a local run may use.
+#[derive(Debug, Clone)]
+pub struct LocalOptions {
+    /// Cores.
+    pub cores: usize,
+    /// Memory of queries, in bytes; beyond it they spill.
+    pub memory_bytes: usize,
+    /// Where they spill to.
+    pub spill_directory: PathBuf,
+}
+
+/// Runs the pipeline here and returns what its steps did, in the order they ended. `progress` always holds every
+/// step.
+///
+/// # Errors
+/// The first failure; tables committed before it stay.
+pub async fn run_local(
+    pipeline: Pipeline,
+    options: LocalOptions,
+    progress: watch::Sender<Vec<StepProgress>>,
+) -> Result<Vec<StepRecord>, Fault> {
+    let stores = Arc::new(Stores::new(super::inputs::profiles(&pipeline)));
+    std::fs::create_dir_all(&options.spill_directory).map_err(crate::EngineError::from)?;
+    let runtime = session::runtime(options.memory_bytes, &options.spill_directory)?;
+    let run_number = Utc::now().timestamp_millis();
+    let identity = Identity { run_id: format!("local-{run_number}"), run_number };
+    let runner = Arc::new(LocalRunner::new(options.cores, runtime.clone()));
+    let run = Run::new(pipeline, identity, stores, runtime, runner, progress);
+    run.execute(Vec::new(), |_| async { Ok(()) }).await.map_err(Fault::from)
+}

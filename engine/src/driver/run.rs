@@ -1,0 +1,196 @@
+//! Which step next: every step starts when the steps it reads have ended, independent ones at once. Edge.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use datafusion::execution::runtime_env::RuntimeEnv;
+use lake_job::Pipeline;
+use lake_proto::ErrorClass;
+use lake_proto::v1::{StageProgress, StepProgress, StepRecord};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::step;
+use crate::runner::QueryRunner;
+use crate::stores::Stores;
+use crate::{EngineError, Result};
+
+/// What a run is called in the tables it writes.
+#[derive(Debug, Clone)]
+pub(super) struct Identity {
+    /// `_run_id` of audited rows: the application's id.
+    pub(super) run_id: String,
+    /// The version in the Delta transaction id.
+    pub(super) run_number: i64,
+}
+
+/// One run of a pipeline.
+pub(super) struct Run {
+    pub(super) pipeline: Pipeline,
+    pub(super) identity: Identity,
+    pub(super) started: DateTime<Utc>,
+    pub(super) stores: Arc<Stores>,
+    pub(super) runtime: Arc<RuntimeEnv>,
+    pub(super) runner: Arc<dyn QueryRunner>,
+    progress: watch::Sender<Vec<StepProgress>>,
+}
+
+impl Run {
+    pub(super) fn new(
+        pipeline: Pipeline,
+        identity: Identity,
+        stores: Arc<Stores>,
+        runtime: Arc<RuntimeEnv>,
+        runner: Arc<dyn QueryRunner>,
+        progress: watch::Sender<Vec<StepProgress>>,
+    ) -> Self {
+        let pending = |table: &lake_job::Table| StepProgress {
+            table: table.name.to_string(),
+            state: "PENDING".to_owned(),
+            ..StepProgress::default()
+        };
+        progress.send_replace(pipeline.tables.iter().map(pending).collect());
+        Self { pipeline, identity, started: Utc::now(), stores, runtime, runner, progress }
+    }
+
+    /// Runs every step that is not in `recorded`, and hands each result to `record` before steps that read it start.
+    /// After a failure no further step starts; those that run are finished.
+    ///
+    /// # Errors
+    /// The first failure.
+    pub(super) async fn execute<F>(
+        self,
+        recorded: Vec<StepRecord>,
+        record: impl Fn(StepRecord) -> F,
+    ) -> Result<Vec<StepRecord>>
+    where
+        F: Future<Output = Result<()>>,
+    {
+        let timeout = self.pipeline.timeout_ms;
+        let name = self.pipeline.name.clone();
+        let steps = self.execute_steps(recorded, record);
+        match timeout {
+            None => steps.await,
+            Some(limit) => {
+                tokio::time::timeout(std::time::Duration::from_millis(limit), steps).await.map_err(|_| {
+                    let message = format!("job '{name}' did not end within its timeout of {} s", limit / 1000);
+                    EngineError::new(ErrorClass::Resource, "timeout", message)
+                })?
+            }
+        }
+    }
+
+    async fn execute_steps<F>(
+        self,
+        recorded: Vec<StepRecord>,
+        record: impl Fn(StepRecord) -> F,
+    ) -> Result<Vec<StepRecord>>
+    where
+        F: Future<Output = Result<()>>,
+    {
+        let run = Arc::new(self);
+        run.probe_stores().await?;
+        let mut waits = run.pipeline.dependencies();
+        let mut finished: Vec<StepRecord> = Vec::new();
+        let mut started: Vec<bool> = vec![false; waits.len()];
+        for (index, table) in run.pipeline.tables.iter().enumerate() {
+            let name = table.name.to_string();
+            if let Some(earlier) = recorded.iter().find(|step| step.table == name) {
+                run.ended(index, earlier.clone());
+                finished.push(earlier.clone());
+                mark_ended(&mut waits, index);
+                if let Some(slot) = started.get_mut(index) {
+                    *slot = true;
+                }
+            }
+        }
+        let mut running: JoinSet<(usize, Result<StepRecord>)> = JoinSet::new();
+        let mut failure: Option<EngineError> = None;
+        loop {
+            if failure.is_none() {
+                for (index, slot) in started.iter_mut().enumerate() {
+                    if !*slot && waits.get(index).is_some_and(Vec::is_empty) {
+                        *slot = true;
+                        let run = run.clone();
+                        running.spawn(async move { (index, step::execute(&run, index).await) });
+                    }
+                }
+            }
+            let Some(joined) = running.join_next().await else { break };
+            let (index, outcome) =
+                joined.map_err(|error| EngineError::internal(format!("a step panicked: {error}")))?;
+            let outcome = match outcome {
+                Ok(step) => record(step.clone()).await.map(|()| step),
+                Err(error) => Err(error),
+            };
+            match outcome {
+                Ok(step) => {
+                    run.ended(index, step.clone());
+                    finished.push(step);
+                    mark_ended(&mut waits, index);
+                }
+                Err(error) => {
+                    run.failed(index, &error);
+                    let table = run.pipeline.tables.get(index);
+                    let place = table.map(|table| format!("table {} ({})", table.name, table.origin));
+                    failure.get_or_insert(error.within(place.unwrap_or_default()));
+                }
+            }
+        }
+        match failure {
+            Some(error) => Err(error),
+            None => Ok(finished),
+        }
+    }
+
+    /// Every store that is written must honour create-if-absent; asked once per store, before anything runs.
+    async fn probe_stores(&self) -> Result<()> {
+        let mut probes = BTreeMap::new();
+        for table in &self.pipeline.tables {
+            let url = super::inputs::location(&table.location)?;
+            let key = format!("{}://{}", url.scheme(), url.host_str().unwrap_or_default());
+            let mut root = url.clone();
+            if url.scheme() != "file" {
+                root.set_path("/");
+            }
+            probes.entry(key).or_insert(root);
+        }
+        for url in probes.values() {
+            self.stores.probe(url).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn update(&self, index: usize, change: impl FnOnce(&mut StepProgress)) {
+        self.progress.send_modify(|steps| {
+            if let Some(step) = steps.get_mut(index) {
+                change(step);
+            }
+        });
+    }
+
+    pub(super) fn stages(&self, index: usize, stages: Vec<StageProgress>) {
+        self.update(index, |step| step.stages = stages);
+    }
+
+    fn ended(&self, index: usize, record: StepRecord) {
+        self.update(index, |step| {
+            step.state = record.outcome.clone();
+            step.record = Some(record);
+        });
+    }
+
+    fn failed(&self, index: usize, error: &EngineError) {
+        self.update(index, |step| {
+            step.state = "FAILED".to_owned();
+            step.failure = Some(error.0.clone().into());
+        });
+    }
+}
+
+fn mark_ended(waits: &mut [Vec<usize>], ended: usize) {
+    for wait in waits {
+        wait.retain(|index| *index != ended);
+    }
+}

@@ -1,0 +1,180 @@
+//! Parquet files: footers for planning, row groups through DataFusion's own scan for reading. Edge.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
+use bytes::Bytes;
+use chrono::DateTime;
+use datafusion::config::TableParquetOptions;
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::parquet::{
+    CachedParquetFileReaderFactory, ParquetAccessPlan, RowGroupAccess,
+};
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::error::DataFusionError;
+use datafusion::execution::TaskContext;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::ExecutionPlan;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use lake_proto::ErrorClass;
+use object_store::ObjectMeta;
+use parquet::arrow::async_reader::MetadataFetch;
+use parquet::arrow::parquet_to_arrow_schema;
+use parquet::basic::Type as PhysicalType;
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+
+use super::input::OpenFile;
+use super::listing::Listing;
+use super::pinned::Pinned;
+use super::schema;
+use crate::{EngineError, Result};
+
+const CONCURRENT_FOOTERS: usize = 16;
+/// Read at once from a file's end; most footers fit.
+const FOOTER_BYTES: usize = 64 * 1024;
+
+/// What planning needs to know of one file.
+#[derive(Debug, Clone)]
+pub(super) struct Footer {
+    /// The file's name.
+    pub name: String,
+    /// Its columns, as they are read.
+    pub schema: Schema,
+    /// Compressed bytes of every row group.
+    pub row_groups: Vec<u64>,
+    /// Its rows.
+    pub rows: u64,
+}
+
+/// The footers of all files, in the order of the listing.
+///
+/// # Errors
+/// `data-quality` (code `bad-file`) naming the file that is no Parquet file; `conflict` for one that changed.
+pub(super) async fn footers(listing: &Listing) -> Result<Vec<Footer>> {
+    let files: Vec<OpenFile> = listing.files.iter().map(|file| listing.open(file)).collect();
+    stream::iter(files.into_iter().map(footer)).buffered(CONCURRENT_FOOTERS).try_collect().await
+}
+
+async fn footer(file: OpenFile) -> Result<Footer> {
+    let reader = ParquetMetaDataReader::new().with_prefetch_hint(Some(FOOTER_BYTES));
+    let metadata = reader.load_and_finish(FooterFetch(&file), file.file.size).await;
+    let metadata = metadata.map_err(|error| damaged(&file, error.into()))?;
+    let schema = columns(&metadata).map_err(|error| damaged(&file, error.into()))?;
+    let bytes = |group: &parquet::file::metadata::RowGroupMetaData| u64::try_from(group.compressed_size()).unwrap_or(0);
+    Ok(Footer {
+        schema,
+        row_groups: metadata.row_groups().iter().map(bytes).collect(),
+        rows: u64::try_from(metadata.file_metadata().num_rows()).unwrap_or(0),
+        name: file.name,
+    })
+}
+
+/// Reads ranges of the listed version.
+struct FooterFetch<'a>(&'a OpenFile);
+
+impl MetadataFetch for FooterFetch<'_> {
+    fn fetch(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, ParquetError>> {
+        let bytes = self.0.range(range);
+        async move { bytes.await.map_err(|error| ParquetError::External(Box::new(error))) }.boxed()
+    }
+}
+
+/// The file's columns with the types they are read as. The old 96-bit timestamps of Spark and Hive are instants.
+fn columns(metadata: &ParquetMetaData) -> Result<Schema, ParquetError> {
+    let described = metadata.file_metadata().schema_descr();
+    let stored = parquet_to_arrow_schema(described, metadata.file_metadata().key_value_metadata())?;
+    let is_int96 = |name: &str| {
+        let mut leaves = described.columns().iter();
+        leaves.any(|leaf| leaf.path().parts() == [name.to_owned()] && leaf.physical_type() == PhysicalType::INT96)
+    };
+    let readable = |field: &Arc<Field>| {
+        let data_type = if is_int96(field.name()) {
+            DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, Some(schema::UTC.into()))
+        } else {
+            schema::readable(field.data_type())
+        };
+        Field::new(field.name(), data_type, true)
+    };
+    Ok(Schema::new(stored.fields().iter().map(readable).collect::<Vec<_>>()))
+}
+
+/// Some row groups of a file, to be read as columns of a table.
+pub(super) struct Read<'a> {
+    /// The file.
+    pub file: &'a OpenFile,
+    /// Row groups to read, and how many the file has.
+    pub groups: (&'a [usize], usize),
+    /// The table's columns.
+    pub table: &'a SchemaRef,
+    /// Those to put out.
+    pub projection: &'a [usize],
+    /// What rows must fulfil; used to leave out row groups and pages.
+    pub predicate: Option<&'a Arc<dyn PhysicalExpr>>,
+}
+
+/// The rows of the row groups.
+///
+/// # Errors
+/// `internal` when the scan cannot be set up.
+pub(super) fn read(read: &Read<'_>, context: &Arc<TaskContext>) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+    let (groups, of) = read.groups;
+    let access = (0..of).map(|group| if groups.contains(&group) { RowGroupAccess::Scan } else { RowGroupAccess::Skip });
+    let meta = ObjectMeta {
+        location: read.file.file.path(),
+        last_modified: DateTime::from_timestamp_millis(read.file.file.modified_ms).unwrap_or_default(),
+        size: read.file.file.size,
+        e_tag: read.file.file.etag.clone(),
+        version: None,
+    };
+    let partitioned =
+        PartitionedFile::new_from_meta(meta).with_extension(ParquetAccessPlan::new(access.collect::<Vec<_>>()));
+    let mut options = TableParquetOptions {
+        global: context.session_config().options().execution.parquet.clone(),
+        ..TableParquetOptions::default()
+    };
+    options.global.coerce_int96 = Some("us".to_owned());
+    options.global.coerce_int96_tz = Some(schema::UTC.to_owned());
+    let cache = context.runtime_env().cache_manager.get_file_metadata_cache();
+    let factory = CachedParquetFileReaderFactory::new(Pinned::new(read.file), cache);
+    let mut source = ParquetSource::new(read.table.clone())
+        .with_table_parquet_options(options)
+        .with_parquet_file_reader_factory(Arc::new(factory));
+    if let Some(predicate) = read.predicate {
+        source = source.with_predicate(predicate.clone());
+    }
+    // The URL only has to be one that every session knows: the bytes come through the factory's store.
+    let config = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), Arc::new(source))
+        .with_file_group(FileGroup::new(vec![partitioned]))
+        .with_projection_indices(Some(read.projection.to_vec()))?
+        .build();
+    let rows = DataSourceExec::from_data_source(config).execute(0, context.clone())?;
+    let file = read.file.clone();
+    Ok(rows.map_err(move |error| damaged(&file, error)).boxed())
+}
+
+/// What a read error says about the file, unless a store or the memory pool is behind it.
+fn damaged(file: &OpenFile, error: DataFusionError) -> EngineError {
+    if let Some(cause) = crate::error::find_classed(&error) {
+        return if cause.code() == "parquet" { file.bad(error.strip_backtrace()) } else { cause };
+    }
+    match error.find_root() {
+        DataFusionError::ParquetError(_) => file.bad(error.strip_backtrace()),
+        DataFusionError::ArrowError(arrow, _) => match arrow.as_ref() {
+            ArrowError::ParquetError(text) => file.bad(text),
+            other => EngineError::new(
+                ErrorClass::DataQuality,
+                "bad-record",
+                format!("'{}' has a value that is not of its column's declared type: {other}", file.name),
+            ),
+        },
+        _ => EngineError::from(error).within(format!("cannot read '{}'", file.name)),
+    }
+}

@@ -1,0 +1,83 @@
+//! The node among others: partitions, projection, limits, the wire, and DataFusion's own readers as the oracle.
+
+use datafusion::execution::options::CsvReadOptions;
+use datafusion::physical_plan::displayable;
+use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
+
+use super::*;
+use crate::codec;
+
+const SQL: &str = "SELECT k, count(*) AS n, sum(v) AS v, min(t) AS t, max(d) AS d FROM src GROUP BY k ORDER BY k";
+
+fn table(rows: usize) -> String {
+    let mut text = "k,v,t,d\n".to_owned();
+    for row in 0..rows {
+        text += &format!("{},{}.25,\"t, \"\"{row}\"\"\",2024-01-{:02}\n", row % 7, row * 3, row % 28 + 1);
+    }
+    text
+}
+
+#[tokio::test]
+async fn clean_csv_gives_what_datafusion_reads() {
+    let fixture = Fixture::new();
+    fixture.write("in.csv", table(100_000));
+    let source = fixture.source(FileFormat::Csv, "in.csv", ParseMode::FailFast);
+    let ours = fixture.rows(&source, SQL).await.unwrap();
+    let path = fixture.path().join("in.csv");
+    fixture.context.deregister_table("src").unwrap();
+    fixture.context.register_csv("src", path.to_str().unwrap(), CsvReadOptions::new()).await.unwrap();
+    let theirs = fixture.context.sql(SQL).await.unwrap().collect().await.unwrap();
+    assert_eq!(ours, rows(&theirs));
+}
+
+#[tokio::test]
+async fn a_plan_that_travelled_gives_the_same_rows() {
+    let fixture = Fixture::new();
+    fixture.write("in.csv", table(1_000));
+    fixture.write("in.parquet", super::binary::parquet_bytes(&super::binary::numbers(1_000), 100));
+    let parquet = "SELECT count(*) AS n FROM src WHERE id > 900 AND name LIKE 'n9%'";
+    for (format, name, sql) in [(FileFormat::Csv, "in.csv", SQL), (FileFormat::Parquet, "in.parquet", parquet)] {
+        let source = fixture.source(format, name, ParseMode::Permissive);
+        let plan = fixture.plan(&source, sql).await.unwrap();
+        let codec = codec::codec();
+        let bytes = codec::encode_plan(&plan, codec.as_ref()).unwrap();
+        let context = fixture.context.task_ctx();
+        let travelled = codec::decode_plan(&bytes, &context, codec.as_ref()).unwrap();
+        let show = |plan: &Arc<dyn ExecutionPlan>| displayable(plan.as_ref()).indent(true).to_string();
+        assert_eq!(show(&plan), show(&travelled));
+        let here = collect(plan, context.clone()).await.unwrap();
+        assert_eq!(rows(&here), rows(&collect(travelled, context).await.unwrap()));
+    }
+}
+
+#[tokio::test]
+async fn a_large_file_is_cut_for_every_partition_and_a_limit_stops_early() {
+    let fixture = Fixture::new();
+    fixture.write("in.csv", table(200_000));
+    let source = fixture.source(FileFormat::Csv, "in.csv", ParseMode::Drop);
+    let plan = fixture.plan(&source, "SELECT t FROM src").await.unwrap();
+    assert_eq!(plan.properties().partitioning.partition_count(), 3, "{}", displayable(plan.as_ref()).indent(true));
+    assert_eq!(plan.schema().fields().len(), 1);
+    let all = fixture.rows(&source, "SELECT count(*) AS n, count(DISTINCT t) AS d FROM src").await.unwrap();
+    assert_eq!(all, ["n|d", "200000|200000"]);
+    let few = fixture.rows(&source, "SELECT k FROM src LIMIT 5").await.unwrap();
+    assert_eq!(few.len(), 6);
+}
+
+#[tokio::test]
+async fn statistics_are_estimates_of_the_partition_or_the_whole() {
+    let fixture = Fixture::new();
+    fixture.write("in.csv", table(200_000));
+    let source = fixture.source(FileFormat::Csv, "in.csv", ParseMode::Drop);
+    let plan = fixture.plan(&source, "SELECT * FROM src").await.unwrap();
+    let size = std::fs::metadata(fixture.path().join("in.csv")).unwrap().len();
+    let of = |partition| {
+        let args = StatisticsArgs::new().with_partition(partition);
+        StatisticsContext::new().compute(plan.as_ref(), &args).unwrap()
+    };
+    let whole = of(None);
+    assert_eq!(whole.total_byte_size.get_value().copied(), usize::try_from(size).ok());
+    assert!(!whole.num_rows.is_exact().unwrap_or(false));
+    let part = of(Some(0));
+    assert_eq!(part.total_byte_size.get_value().copied(), usize::try_from(size / 3).ok());
+}

@@ -1,0 +1,37 @@
+//! The stage machine: which task of which query runs where, decided as a pure function of what was reported.
+//!
+//! Lives here: queries, stages, tasks, attempts, where outputs are, the ledger of cores, placement, retry budgets.
+//! Never here: plans, channels, clocks, randomness, I/O, unordered maps. Pure.
+//!
+//! Invariants, each held by the simulation in `simulation/`:
+//! * the output of a stage is a map *task → one attempt*: the first success wins and nothing can be counted twice;
+//! * a stage is launched only when every task of every input stage is done, and reads what is done at that moment;
+//! * cores are booked per attempt and freed once, when its end is reported or its worker is lost;
+//! * a query that has ended and whose attempts have ended leaves no state.
+//!
+//! Known limit: a stage whose rows depend on chance (`random()`, `LIMIT` without an order below a shuffle) may give
+//! different rows when it is repeated after a loss, while another reader has used the first ones.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing))]
+#![warn(missing_docs)]
+
+mod event;
+mod fleet;
+mod ids;
+mod ledger;
+mod placement;
+mod queries;
+mod query;
+mod readout;
+mod retry;
+mod stage;
+
+pub use event::{Action, Event, Kept, Launch, Outcome, QueryDefinition, QueryEnd, ResultPiece, StageDefinition};
+pub use ids::{Attempt, AttemptRef, StageId, TaskIndex};
+pub use queries::Queries;
+pub use readout::{Input, QueryView, StageView, WorkerView};
+pub use retry::{MAX_FETCH_FAILURES, MAX_OUTPUT_LOSSES, MAX_TASK_FAILURES, MAX_WORKER_LOSSES};
+
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;

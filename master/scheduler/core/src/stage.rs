@@ -1,0 +1,207 @@
+//! A stage and its tasks: the only place where a task's state moves. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lake_proto::WorkerId;
+
+use crate::event::{Kept, StageDefinition};
+use crate::ids::{Attempt, StageId, TaskIndex};
+
+/// Where a task is.
+#[derive(Debug)]
+pub(crate) enum TaskState<O> {
+    Pending,
+    Running { attempt: Attempt, worker: WorkerId },
+    Done { attempt: Attempt, worker: WorkerId, output: O, kept: Kept },
+}
+
+#[derive(Debug)]
+pub(crate) struct Task<O> {
+    state: TaskState<O>,
+    /// Transient failures of its own.
+    failures: u32,
+    /// Times an input could not be read.
+    fetch_failures: u32,
+    /// Workers it failed on, or whose copy of its output could not be read.
+    avoid: BTreeSet<WorkerId>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Stage<O> {
+    pub(crate) inputs: BTreeSet<StageId>,
+    pub(crate) cores: u32,
+    tasks: BTreeMap<TaskIndex, Task<O>>,
+    pending: BTreeSet<TaskIndex>,
+    done: usize,
+    /// Attempts that ended without success and were tried again.
+    retries: u32,
+    /// Times its outputs were found unreadable.
+    output_losses: u32,
+}
+
+impl<O> Stage<O> {
+    pub(crate) fn new(definition: StageDefinition) -> Self {
+        let indexes = || (0..definition.tasks).map(TaskIndex);
+        let task = || Task { state: TaskState::Pending, failures: 0, fetch_failures: 0, avoid: BTreeSet::new() };
+        Self {
+            tasks: indexes().map(|index| (index, task())).collect(),
+            pending: indexes().collect(),
+            inputs: definition.inputs,
+            cores: definition.cores.max(1),
+            done: 0,
+            retries: 0,
+            output_losses: 0,
+        }
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.done == self.tasks.len()
+    }
+
+    pub(crate) fn done(&self) -> usize {
+        self.done
+    }
+
+    pub(crate) fn running(&self) -> usize {
+        self.tasks.len() - self.done - self.pending.len()
+    }
+
+    pub(crate) fn retries(&self) -> u32 {
+        self.retries
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.tasks.len()
+    }
+
+    pub(crate) fn pending(&self) -> impl Iterator<Item = TaskIndex> {
+        self.pending.iter().copied()
+    }
+
+    pub(crate) fn avoid(&self, index: TaskIndex) -> Option<&BTreeSet<WorkerId>> {
+        self.tasks.get(&index).map(|task| &task.avoid)
+    }
+
+    /// What done tasks left, in the order of the tasks.
+    pub(crate) fn outputs(&self) -> impl Iterator<Item = (TaskIndex, Attempt, &WorkerId, &O)> {
+        self.tasks.iter().filter_map(|(index, task)| match &task.state {
+            TaskState::Done { attempt, worker, output, .. } => Some((*index, *attempt, worker, output)),
+            TaskState::Pending | TaskState::Running { .. } => None,
+        })
+    }
+
+    /// What done tasks left, taken out of the stage.
+    pub(crate) fn into_outputs(self) -> impl Iterator<Item = (TaskIndex, WorkerId, O)> {
+        self.tasks.into_iter().filter_map(|(index, task)| match task.state {
+            TaskState::Done { worker, output, .. } => Some((index, worker, output)),
+            TaskState::Pending | TaskState::Running { .. } => None,
+        })
+    }
+
+    /// Pending → running.
+    pub(crate) fn start(&mut self, index: TaskIndex, attempt: Attempt, worker: WorkerId) {
+        self.set(index, TaskState::Running { attempt, worker });
+    }
+
+    /// Running → done; nothing when another attempt runs or has won.
+    pub(crate) fn finish(&mut self, index: TaskIndex, attempt: Attempt, output: O, kept: Kept) {
+        if let Some(worker) = self.runner(index, attempt) {
+            self.set(index, TaskState::Done { attempt, worker, output, kept });
+        }
+    }
+
+    /// Running → pending after the attempt ended without success; false when another attempt runs or has won.
+    pub(crate) fn reopen(&mut self, index: TaskIndex, attempt: Attempt) -> bool {
+        let runs = self.runner(index, attempt).is_some();
+        if runs {
+            self.retries += 1;
+            self.set(index, TaskState::Pending);
+        }
+        runs
+    }
+
+    /// Counts a transient failure on `worker`; how many there have been.
+    pub(crate) fn count_failure(&mut self, index: TaskIndex, worker: &WorkerId) -> u32 {
+        self.tasks.get_mut(&index).map_or(0, |task| {
+            task.avoid.insert(worker.clone());
+            task.failures += 1;
+            task.failures
+        })
+    }
+
+    /// Counts a failed read by this task; how many there have been.
+    pub(crate) fn count_fetch_failure(&mut self, index: TaskIndex) -> u32 {
+        self.tasks.get_mut(&index).map_or(0, |task| {
+            task.fetch_failures += 1;
+            task.fetch_failures
+        })
+    }
+
+    /// The outputs on `worker` of attempts before `reader` cannot be read: done → pending. Later attempts were not
+    /// yet there when `reader` was launched, so it says nothing about them. How often this has happened.
+    pub(crate) fn lose_outputs(&mut self, worker: &WorkerId, reader: Attempt) -> u32 {
+        let lost = self.select(|state| {
+            matches!(state, TaskState::Done { worker: holder, attempt, kept: Kept::OnWorker, .. }
+                if holder == worker && *attempt < reader)
+        });
+        if !lost.is_empty() {
+            self.output_losses += 1;
+        }
+        for index in lost {
+            self.set(index, TaskState::Pending);
+            if let Some(task) = self.tasks.get_mut(&index) {
+                task.avoid.insert(worker.clone());
+            }
+        }
+        self.output_losses
+    }
+
+    /// The worker is gone: what it ran is pending again. How many there were.
+    pub(crate) fn lose_running(&mut self, lost: &WorkerId) -> usize {
+        let indexes = self.select(|state| matches!(state, TaskState::Running { worker, .. } if worker == lost));
+        self.retries += u32::try_from(indexes.len()).unwrap_or(u32::MAX);
+        indexes.iter().for_each(|index| self.set(*index, TaskState::Pending));
+        indexes.len()
+    }
+
+    /// The worker is gone: what it held is pending again. How many there were.
+    pub(crate) fn lose_held(&mut self, lost: &WorkerId) -> usize {
+        let indexes = self
+            .select(|state| matches!(state, TaskState::Done { worker, kept: Kept::OnWorker, .. } if worker == lost));
+        indexes.iter().for_each(|index| self.set(*index, TaskState::Pending));
+        indexes.len()
+    }
+
+    fn select(&self, is_meant: impl Fn(&TaskState<O>) -> bool) -> Vec<TaskIndex> {
+        self.tasks.iter().filter(|(_, task)| is_meant(&task.state)).map(|(index, _)| *index).collect()
+    }
+
+    fn runner(&self, index: TaskIndex, expected: Attempt) -> Option<WorkerId> {
+        match &self.tasks.get(&index)?.state {
+            TaskState::Running { attempt, worker } if *attempt == expected => Some(worker.clone()),
+            TaskState::Running { .. } | TaskState::Pending | TaskState::Done { .. } => None,
+        }
+    }
+
+    fn set(&mut self, index: TaskIndex, state: TaskState<O>) {
+        let Some(task) = self.tasks.get_mut(&index) else {
+            debug_assert!(false, "task {index} does not exist");
+            return;
+        };
+        match &task.state {
+            TaskState::Pending => {
+                self.pending.remove(&index);
+            }
+            TaskState::Running { .. } => {}
+            TaskState::Done { .. } => self.done -= 1,
+        }
+        match &state {
+            TaskState::Pending => {
+                self.pending.insert(index);
+            }
+            TaskState::Running { .. } => {}
+            TaskState::Done { .. } => self.done += 1,
+        }
+        task.state = state;
+    }
+}

@@ -1,0 +1,150 @@
+//! What the owner keeps for one query beside the stage machine, and how its answer reaches the driver. Edge.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use lake_proto::{Fault, QueryId, WorkerId, v1};
+use lake_scheduler_core::{Attempt, ResultPiece, StageId, StageView};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::links::Link;
+use crate::owner::Submission;
+use crate::plan::StagePlan;
+use crate::progress::Progress;
+use crate::status::TaskOutput;
+
+/// One query.
+pub(crate) struct Entry {
+    pub(crate) submitted: Instant,
+    pub(crate) label: String,
+    pub(crate) stages: BTreeMap<StageId, Arc<StagePlan>>,
+    pub(crate) prepare: v1::PrepareQuery,
+    /// Workers that know the query and must be told to drop it.
+    pub(crate) prepared: BTreeSet<WorkerId>,
+    /// Workers whose stream was opened anew: the query is announced again before their next task.
+    pub(crate) doubtful: BTreeSet<WorkerId>,
+    /// Attempts whose message is being made.
+    pub(crate) encoding: BTreeSet<Attempt>,
+    pub(crate) progress: Progress,
+    /// Rows held here for the answer.
+    pub(crate) inline_bytes: u64,
+    /// Gone once the answer is on its way.
+    pub(crate) events: Option<mpsc::Sender<v1::QueryEvent>>,
+    /// Cancelled when the query has ended.
+    pub(crate) ended: CancellationToken,
+    /// No attempt of it runs any more.
+    pub(crate) is_retired: bool,
+    /// Its driver needs nothing from the workers any more.
+    pub(crate) is_delivered: bool,
+}
+
+impl Entry {
+    pub(crate) fn new(submission: Submission, events: mpsc::Sender<v1::QueryEvent>, ended: CancellationToken) -> Self {
+        Self {
+            submitted: Instant::now(),
+            label: submission.label,
+            stages: submission.plan.stages,
+            prepare: submission.prepare,
+            prepared: BTreeSet::new(),
+            doubtful: BTreeSet::new(),
+            encoding: BTreeSet::new(),
+            progress: Progress::default(),
+            inline_bytes: 0,
+            events: Some(events),
+            ended,
+            is_retired: false,
+            is_delivered: true,
+        }
+    }
+
+    /// Announces the query to the worker unless it knows it.
+    pub(crate) fn announce(&mut self, link: &Link) {
+        let is_new = self.prepared.insert(link.worker.id.clone());
+        if self.doubtful.remove(&link.worker.id) || is_new {
+            link.send(v1::master_message::Message::PrepareQuery(self.prepare.clone()));
+        }
+    }
+
+    /// The stages of a query that has finished: everything is done.
+    pub(crate) fn finished_stages(&self) -> Vec<v1::StageProgress> {
+        let views = self.stages.values().map(|stage| StageView {
+            stage: stage.id,
+            tasks: stage.tasks(),
+            running: 0,
+            done: stage.tasks(),
+            retries: self.progress.retries(stage.id),
+        });
+        self.progress.stages(&views.collect::<Vec<_>>())
+    }
+}
+
+/// What the driver gets at the end of a query.
+pub(crate) struct Answer {
+    pub(crate) events: Vec<v1::QueryEvent>,
+    /// Some of the rows wait on workers.
+    pub(crate) has_tickets: bool,
+}
+
+impl Answer {
+    pub(crate) fn failed(fault: Fault) -> Self {
+        let finished = v1::QueryFinished { tasks: 0, failure: Some(fault.into()) };
+        Self { events: vec![event(v1::query_event::Event::Finished(finished))], has_tickets: false }
+    }
+
+    pub(crate) fn finished(
+        query: &QueryId,
+        stages: Vec<v1::StageProgress>,
+        pieces: Vec<ResultPiece<TaskOutput>>,
+        links: &BTreeMap<WorkerId, Link>,
+    ) -> Self {
+        let mut answer = Self { events: Vec::with_capacity(pieces.len() + 2), has_tickets: false };
+        answer.events.push(progress(stages));
+        let tasks = u32::try_from(pieces.len()).unwrap_or(u32::MAX);
+        for piece in pieces {
+            let mut result = v1::TaskResult { task_index: piece.task.0, ..v1::TaskResult::default() };
+            match (piece.output, links.get(&piece.worker)) {
+                (TaskOutput::Inline(rows), _) => result.inline_ipc = rows,
+                (TaskOutput::Ticket(ticket), Some(link)) => {
+                    answer.has_tickets = true;
+                    let (host, flight_port) = (link.worker.host.clone(), u32::from(link.worker.flight_port));
+                    result.location = Some(v1::ResultLocation { host, flight_port, ticket });
+                }
+                (TaskOutput::Ticket(_) | TaskOutput::Shuffle(_), _) => {
+                    let message = format!("task {} of query {query} finished but nobody holds its rows", piece.task);
+                    let fault = Fault::new(lake_proto::ErrorClass::Internal, "result-lost", message);
+                    return Self::failed(fault);
+                }
+            }
+            answer.events.push(event(v1::query_event::Event::Result(result)));
+        }
+        let finished = v1::QueryFinished { tasks, failure: None };
+        answer.events.push(event(v1::query_event::Event::Finished(finished)));
+        answer
+    }
+
+    /// Hands the answer over, and waits until its driver has fetched what waits on workers. Ends early when the
+    /// driver is gone.
+    pub(crate) async fn deliver(self, driver: mpsc::Sender<v1::QueryEvent>, retention: Duration) {
+        for event in self.events {
+            if driver.send(event).await.is_err() {
+                return;
+            }
+        }
+        if self.has_tickets {
+            // A driver that never goes away loses its results after a while, so that disks do not fill.
+            let _ = tokio::time::timeout(retention, driver.closed()).await;
+        }
+    }
+}
+
+/// The event that shows the stages.
+pub(crate) fn progress(stages: Vec<v1::StageProgress>) -> v1::QueryEvent {
+    event(v1::query_event::Event::Progress(v1::QueryProgress { stages }))
+}
+
+fn event(event: v1::query_event::Event) -> v1::QueryEvent {
+    v1::QueryEvent { event: Some(event) }
+}

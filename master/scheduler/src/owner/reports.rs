@@ -1,0 +1,92 @@
+//! What workers report: ends of attempts and heartbeats. Edge.
+
+use std::collections::BTreeSet;
+
+use lake_proto::v1::master_message::Message as ToWorker;
+use lake_proto::{ErrorClass, Fault, QueryId, WorkerId, v1};
+use lake_scheduler_core::{Attempt, Event, Outcome};
+use tokio::time::Instant;
+
+use super::Owner;
+use crate::status::{self, TaskOutput};
+
+impl Owner {
+    pub(super) fn task_status(&mut self, worker: WorkerId, status: v1::TaskStatus) {
+        let Some(report) = status::report(status) else {
+            tracing::warn!(worker_id = %worker, "a status names no valid attempt");
+            return;
+        };
+        let status::Report { query, attempt, mut outcome, metrics } = report;
+        if let Some(link) = self.links.get_mut(&worker) {
+            link.unwatch(&query, attempt);
+        }
+        let booking = self.machine.booking(&query, attempt).filter(|booking| booking.worker == worker);
+        if let (Some(booking), Some(entry)) = (booking, self.entries.get_mut(&query)) {
+            entry.progress.attempt_ended(attempt);
+            if let Some(stage) = entry.stages.get(&booking.attempt.stage) {
+                outcome = status::fitting(stage.shape, outcome);
+            }
+            if let Outcome::Done { output, .. } = &outcome {
+                entry.progress.task_done(booking.attempt.stage, booking.attempt.task, metrics);
+                if let TaskOutput::Inline(rows) = output {
+                    entry.inline_bytes = entry.inline_bytes.saturating_add(rows.len() as u64);
+                }
+            }
+            if entry.inline_bytes > self.services.settings.max_inline_bytes {
+                outcome = Outcome::Failed(too_large(&query, self.services.settings.max_inline_bytes));
+            }
+        }
+        log_outcome(&worker, &query, attempt, &outcome);
+        self.event(Event::AttemptEnded { worker, query, attempt, outcome });
+    }
+
+    pub(super) fn heartbeat(&mut self, worker: &WorkerId, heartbeat: v1::Heartbeat) {
+        let Some(link) = self.links.get_mut(worker) else { return };
+        let mut running = BTreeSet::new();
+        let metrics = heartbeat.metrics.into_iter().map(Some).chain(std::iter::repeat(None));
+        for (task, metrics) in heartbeat.running.into_iter().zip(metrics) {
+            let named = status::attempt(&task);
+            let booking = named.as_ref().and_then(|(query, attempt)| self.machine.booking(query, *attempt));
+            let booking = booking.filter(|booking| booking.worker == *worker);
+            let wanted = booking.filter(|booking| self.machine.is_running(&booking.attempt.query));
+            if let (Some(booking), Some(metrics)) = (&wanted, metrics)
+                && let Some(entry) = self.entries.get_mut(&booking.attempt.query)
+            {
+                entry.progress.attempt_runs(booking.attempt.attempt, booking.attempt.stage, metrics);
+            }
+            if wanted.is_none() {
+                // Unknown, or of a query that has ended: told once or again.
+                link.send(ToWorker::CancelTask(v1::CancelTask { task: Some(task) }));
+            }
+            running.extend(named);
+        }
+        for (query, attempt) in link.heartbeat(&running, Instant::now(), self.services.settings.watchdog) {
+            tracing::warn!(worker_id = %worker, query_id = %query, %attempt, "the worker does not run an attempt");
+            let message = format!("worker {worker} does not run attempt {attempt} of query {query} any more");
+            let outcome = Outcome::FailedTransiently(Fault::new(ErrorClass::Unavailable, "attempt-vanished", message));
+            if let Some(entry) = self.entries.get_mut(&query) {
+                entry.progress.attempt_ended(attempt);
+            }
+            self.event(Event::AttemptEnded { worker: worker.clone(), query, attempt, outcome });
+        }
+    }
+}
+
+fn too_large(query: &QueryId, limit: u64) -> Fault {
+    let message = format!("query {query} answers with more than {limit} bytes of rows inside its statuses");
+    Fault::new(ErrorClass::Resource, "result-size", message)
+}
+
+fn log_outcome(worker: &WorkerId, query: &QueryId, attempt: Attempt, outcome: &Outcome<TaskOutput>) {
+    match outcome {
+        Outcome::Done { .. } | Outcome::Cancelled => {
+            tracing::debug!(worker_id = %worker, query_id = %query, %attempt, "attempt ended");
+        }
+        Outcome::Failed(fault) | Outcome::FailedTransiently(fault) | Outcome::FetchFailed { fault, .. } => {
+            tracing::warn!(
+                worker_id = %worker, query_id = %query, %attempt,
+                error.class = %fault.class, error.code = %fault.code, error = %fault, "attempt failed"
+            );
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! What can be set about scheduling. Pure.
+
+use std::time::Duration;
+
+/// Settings of the scheduler; the defaults are meant for production.
+#[derive(Debug, Clone)]
+pub struct SchedulerSettings {
+    /// How long results that stayed on workers are kept for a driver that neither fetches them nor goes away.
+    pub result_retention: Duration,
+    /// How long queries wait while no worker takes tasks, before they fail as `unavailable`.
+    pub worker_grace: Duration,
+    /// Age below which an attempt that its worker does not report is not failed, however many heartbeats lack it.
+    pub watchdog: Duration,
+    /// Result rows of one query that may be held in this process, in bytes; more fail it as `resource`.
+    pub max_inline_bytes: u64,
+    /// Scans below this many bytes may run as one task; at or above they are always cut into stages.
+    pub small_query_bytes: u64,
+    /// Bytes of scan that are worth one core.
+    pub bytes_per_core: u64,
+    /// Threads that plan and encode.
+    pub planning_threads: usize,
+}
+
+impl Default for SchedulerSettings {
+    fn default() -> Self {
+        Self {
+            result_retention: Duration::from_secs(600),
+            worker_grace: Duration::from_secs(60),
+            watchdog: Duration::from_secs(3),
+            max_inline_bytes: 256 << 20,
+            small_query_bytes: 1 << 30,
+            bytes_per_core: 32 << 20,
+            planning_threads: 2,
+        }
+    }
+}

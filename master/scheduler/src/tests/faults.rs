@@ -1,0 +1,144 @@
+//! Answers stay right, or failures stay classed, whatever happens to tasks and workers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lake_proto::ErrorClass;
+
+use super::cluster::{Cluster, HUGE, Reaction, Shared, launches, once, spoil};
+use crate::SchedulerSettings;
+
+const JOIN: &str = "SELECT c.country, count(*), sum(o.amount), count(DISTINCT o.item) \
+                    FROM orders o JOIN customers c ON o.customer_id = c.id GROUP BY c.country";
+
+/// The number of attempts one undisturbed run launches.
+async fn undisturbed() -> usize {
+    let cluster = Cluster::start(&[1, 1]).await;
+    assert_eq!(cluster.answer(JOIN, HUGE).await.unwrap(), cluster.expected(JOIN).await);
+    let count = launches(&cluster.sent()).len();
+    cluster.stop().await;
+    count
+}
+
+#[tokio::test]
+async fn a_worker_lost_at_any_task_changes_no_answer() {
+    let tasks = undisturbed().await;
+    assert!(tasks > 6, "the query is cut into several stages");
+    for dies_at in 0..tasks / 2 {
+        let mut cluster = Cluster::with(SchedulerSettings::default()).await;
+        let mut seen = 0;
+        let mortal = move |_: &_| {
+            seen += 1;
+            if seen > dies_at { Reaction::Die } else { Reaction::Work }
+        };
+        cluster.join(1, mortal).await;
+        cluster.join(1, |_| Reaction::Work).await;
+        assert_eq!(cluster.answer(JOIN, HUGE).await.unwrap(), cluster.expected(JOIN).await, "lost at task {dies_at}");
+        cluster.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_joins_after_the_only_one_was_lost_finishes_the_query() {
+    let mut cluster = Cluster::with(SchedulerSettings::default()).await;
+    cluster.join(1, once(Reaction::Die, |launch| launch.is_result)).await;
+    let request = cluster.request(JOIN, HUGE).await;
+    let events = cluster.submit(request).await;
+    cluster.until("the result task", |log| launches(log).iter().any(|(_, launch)| launch.is_result)).await;
+    cluster.join(2, |_| Reaction::Work).await;
+    assert_eq!(super::cluster::read_answer(events).await.unwrap(), cluster.expected(JOIN).await);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn statuses_that_come_several_times_count_once() {
+    let mut cluster = Cluster::with(SchedulerSettings::default()).await;
+    cluster.join(1, |_| Reaction::Stammer).await;
+    cluster.join(1, |_| Reaction::Stammer).await;
+    assert_eq!(cluster.answer(JOIN, HUGE).await.unwrap(), cluster.expected(JOIN).await);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn outputs_that_vanish_are_made_again() {
+    let mut cluster = Cluster::with(SchedulerSettings::default()).await;
+    let shuffle = cluster.directory.path().join("shuffle");
+    // Before the result task reads, everything that any attempt has written is gone.
+    let spoiled = once(Reaction::Work, |_| false);
+    let is_over: Shared<bool> = Arc::default();
+    let mut spoiled = spoiled;
+    cluster
+        .join(1, move |launch| {
+            let task = launch.task.as_ref().unwrap();
+            let mut is_over = is_over.lock().unwrap();
+            if launch.is_result && !*is_over {
+                *is_over = true;
+                (1..task.attempt).for_each(|attempt| spoil(&shuffle, &task.query_id, attempt));
+            }
+            spoiled(launch)
+        })
+        .await;
+    assert_eq!(cluster.answer(JOIN, HUGE).await.unwrap(), cluster.expected(JOIN).await);
+    assert!(launches(&cluster.sent()).len() > undisturbed().await, "tasks were repeated");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn every_task_may_fail_once_for_a_while() {
+    let mut cluster = Cluster::with(SchedulerSettings::default()).await;
+    let failed: Shared<BTreeMap<(u32, u32), u32>> = Arc::default();
+    for _ in 0..2 {
+        let failed = failed.clone();
+        cluster
+            .join(1, move |launch| {
+                let task = launch.task.as_ref().unwrap();
+                let mut failed = failed.lock().unwrap();
+                let count = failed.entry((task.stage_id, task.task_index)).or_default();
+                *count += 1;
+                if *count == 1 { Reaction::FailTransiently } else { Reaction::Work }
+            })
+            .await;
+    }
+    assert_eq!(cluster.answer(JOIN, HUGE).await.unwrap(), cluster.expected(JOIN).await);
+    let attempts = launches(&cluster.sent());
+    assert_eq!(attempts.len(), 2 * undisturbed().await);
+    for (worker, launch) in &attempts {
+        let task = launch.task.as_ref().unwrap();
+        let others = attempts.iter().filter(|(_, other)| {
+            let other = other.task.as_ref().unwrap();
+            (other.stage_id, other.task_index) == (task.stage_id, task.task_index) && other.attempt != task.attempt
+        });
+        others.for_each(|(other, _)| assert_ne!(other, worker, "a retry goes to the other worker"));
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_lasting_failure_ends_the_query_with_its_class() {
+    let mut cluster = Cluster::with(SchedulerSettings::default()).await;
+    cluster.join(1, |_| Reaction::FailTransiently).await;
+    let fault = cluster.answer(JOIN, HUGE).await.unwrap_err();
+    assert_eq!((fault.class, fault.code.as_str()), (ErrorClass::Unavailable, "scripted"));
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_failure_for_good_ends_the_query_at_the_first_attempt() {
+    let mut cluster = Cluster::with(SchedulerSettings::default()).await;
+    cluster.join(1, |_| Reaction::FailForGood).await;
+    let fault = cluster.answer(JOIN, HUGE).await.unwrap_err();
+    assert_eq!((fault.class, fault.code.as_str()), (ErrorClass::InvalidJob, "scripted"));
+    assert_eq!(launches(&cluster.sent()).len(), 1);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn an_error_of_the_query_itself_keeps_its_class() {
+    let cluster = Cluster::start(&[1, 1]).await;
+    let sql = "SELECT sum(CAST(item AS BIGINT)) FROM orders GROUP BY customer_id";
+    for scan_bytes in [0, HUGE] {
+        let fault = cluster.answer(sql, scan_bytes).await.unwrap_err();
+        assert_eq!(fault.class, ErrorClass::InvalidJob, "{fault:?}");
+    }
+    cluster.stop().await;
+}

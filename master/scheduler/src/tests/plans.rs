@@ -1,0 +1,69 @@
+//! How queries are cut: stages, their inputs and their tasks.
+
+use lake_proto::v1;
+
+use super::cluster::{Cluster, HUGE, app};
+use crate::SchedulerSettings;
+use crate::choice::Cluster as Cores;
+use crate::plan::{Planner, QueryPlan, Shape, check};
+
+async fn plan(sql: &str, scan_bytes: u64) -> QueryPlan {
+    let cluster = Cluster::start(&[]).await;
+    let request: v1::RunQueryRequest = cluster.request(sql, scan_bytes).await;
+    let id = check(&request).unwrap();
+    let cores = Cores { total: 2, largest: 1 };
+    let plan = Planner::new().plan(&id, &app(), None, &request, cores, &SchedulerSettings::default());
+    cluster.stop().await;
+    plan.unwrap()
+}
+
+/// `1: 2 tasks`, `2: 4 tasks reads 1 (2 tasks, 4 partitions)` and so on.
+async fn graph(sql: &str) -> Vec<String> {
+    let plan = plan(sql, HUGE).await;
+    let describe = |stage: &crate::plan::StagePlan| {
+        let reads = stage.inputs.iter().map(|(id, read)| format!("{id} ({}x{})", read.tasks, read.partitions));
+        let reads: Vec<String> = reads.collect();
+        let reads = if reads.is_empty() { String::new() } else { format!(" reads {}", reads.join(", ")) };
+        let shape = if stage.shape == Shape::Result { " result" } else { "" };
+        format!("{}: {} tasks{reads}{shape}", stage.id, stage.tasks())
+    };
+    plan.stages.values().map(|stage| describe(stage)).collect()
+}
+
+#[tokio::test]
+async fn an_aggregate_has_a_partial_and_a_final_stage() {
+    let expected = ["1: 2 tasks", "2: 2 tasks reads 1 (2x2) result"];
+    assert_eq!(graph("SELECT item, count(*) FROM orders GROUP BY item").await, expected);
+}
+
+#[tokio::test]
+async fn a_total_is_collected_by_one_task() {
+    let expected = ["1: 2 tasks", "2: 1 tasks reads 1 (2x2) result"];
+    assert_eq!(graph("SELECT count(amount) FROM orders WHERE amount > 1").await, expected);
+}
+
+#[tokio::test]
+async fn a_join_with_a_small_table_broadcasts_it() {
+    let expected = ["1: 2 tasks", "2: 2 tasks reads 1 (2x2) result"];
+    assert_eq!(graph("SELECT o.id, c.name FROM orders o JOIN customers c ON o.customer_id = c.id").await, expected);
+}
+
+#[tokio::test]
+async fn a_window_is_shuffled_by_its_partition() {
+    let expected = ["1: 2 tasks", "2: 2 tasks reads 1 (2x2) result"];
+    assert_eq!(graph("SELECT row_number() OVER (PARTITION BY item ORDER BY id) FROM orders").await, expected);
+}
+
+#[tokio::test]
+async fn the_branches_of_a_union_are_tasks_of_one_stage() {
+    let expected = ["1: 4 tasks result"];
+    assert_eq!(graph("SELECT id FROM orders UNION ALL SELECT id FROM customers").await, expected);
+}
+
+#[tokio::test]
+async fn a_small_query_is_not_cut() {
+    let plan = plan("SELECT item, count(*) FROM orders GROUP BY item", 1_000).await;
+    assert_eq!(plan.stages.len(), 1);
+    assert_eq!(plan.stages.values().next().unwrap().shape, Shape::Whole);
+    assert_eq!(plan.definition.stages[0].cores, 1);
+}

@@ -1,0 +1,246 @@
+//! Flags, environment and file, merged, with the origin of each value. Edge.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use clap::parser::ValueSource;
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
+use lake_proto::Fault;
+use serde::Deserialize;
+
+use super::{Config, LogFormat, invalid};
+
+/// The leading daemon of a lake cluster: accepts jobs, places their drivers, schedules their queries.
+///
+/// Each option is also an environment variable and a key of the file given by --config (without the dashes in front,
+/// with '_' for '-'). A flag is stronger than the environment, the environment stronger than the file.
+#[derive(Debug, Parser)]
+#[command(name = "lake-master", version, disable_help_flag = true)]
+struct Flags {
+    /// Host to bind and to be reached at [default: 127.0.0.1]
+    #[arg(short = 'h', long, env = "LAKE_MASTER_HOST")]
+    host: Option<String>,
+    /// gRPC port for workers, drivers and clients; 0 takes a free one [default: 7077]
+    #[arg(short = 'p', long, env = "LAKE_MASTER_PORT")]
+    port: Option<u16>,
+    /// HTTP port of the page, /api/v1, /metrics, /healthz and /readyz; 0 takes a free one [default: 8080]
+    #[arg(long, env = "LAKE_MASTER_WEBUI_PORT")]
+    webui_port: Option<u16>,
+    /// Port of Spark's submission REST API (not served by this version)
+    #[arg(long, env = "LAKE_MASTER_REST_PORT")]
+    rest_port: Option<u16>,
+    /// Directory of the replicated log [default: lake-master-data]
+    #[arg(long, env = "LAKE_MASTER_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// This master's number in its group, from 1 [default: 1]
+    #[arg(long, env = "LAKE_MASTER_ID", value_name = "N")]
+    id: Option<u64>,
+    /// All masters of the group: 1@host:port,... (this version runs one)
+    #[arg(long, env = "LAKE_MASTER_PEERS", value_name = "LIST")]
+    peers: Option<String>,
+    /// Where finished applications are kept (not supported by this version)
+    #[arg(long, env = "LAKE_MASTER_HISTORY_DIR", value_name = "URL")]
+    history_dir: Option<String>,
+    /// Shape of the log lines on stderr [default: text]
+    #[arg(long, env = "LAKE_MASTER_LOG_FORMAT", value_enum)]
+    log_format: Option<LogFormat>,
+    /// What is logged: a level, or a filter like lake_master=debug,raft=warn [default: info]
+    #[arg(long, env = "LAKE_MASTER_LOG_LEVEL", value_name = "FILTER")]
+    log_level: Option<String>,
+    /// TOML file with any of these options
+    #[arg(long, env = "LAKE_MASTER_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print the effective values with their origin, and end
+    #[arg(long)]
+    dump_config: bool,
+    /// Print help
+    #[arg(long, action = ArgAction::Help)]
+    help: Option<bool>,
+}
+
+/// The file of --config.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct FileKeys {
+    host: Option<String>,
+    port: Option<u16>,
+    webui_port: Option<u16>,
+    rest_port: Option<u16>,
+    data_dir: Option<PathBuf>,
+    id: Option<u64>,
+    peers: Option<String>,
+    history_dir: Option<String>,
+    log_format: Option<LogFormat>,
+    log_level: Option<String>,
+}
+
+/// What the command line asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Serve with these settings.
+    Run(Config),
+    /// Print this text on stdout and end.
+    Print(String),
+}
+
+/// Merges flags, environment and file. `arguments` starts with the program's name.
+///
+/// # Errors
+/// `invalid-job` with the flag, variable or key at fault. Wrong flags, `--help` and `--version` end the process as
+/// clap does.
+pub fn parse<I, T>(arguments: I) -> Result<Action, Fault>
+where
+    I: IntoIterator<Item = T>,
+    T: Into<OsString> + Clone,
+{
+    let matches = Flags::command().get_matches_from(arguments);
+    let flags = Flags::from_arg_matches(&matches).map_err(|error| invalid(error.to_string()))?;
+    let file = match &flags.config {
+        Some(path) => read(path)?,
+        None => FileKeys::default(),
+    };
+    let origin = |name: &str, in_file: bool| match matches.value_source(name) {
+        Some(ValueSource::CommandLine) => Origin::Flag,
+        Some(ValueSource::EnvVariable) => Origin::Environment,
+        Some(_) | None if in_file => Origin::File,
+        Some(_) | None => Origin::Default,
+    };
+    let default = Config::default();
+    let mut dump = Vec::new();
+    macro_rules! effective {
+        ($name:ident, $default:expr) => {{
+            let origin = origin(stringify!($name), file.$name.is_some());
+            let value = flags.$name.clone().or_else(|| file.$name.clone()).unwrap_or($default);
+            dump.push((stringify!($name), toml_value(&value), origin));
+            value
+        }};
+    }
+    let config = Config {
+        host: effective!(host, default.host),
+        port: effective!(port, default.port),
+        webui_port: effective!(webui_port, default.webui_port),
+        data_dir: effective!(data_dir, default.data_dir),
+        id: effective!(id, default.id),
+        log_format: effective!(log_format, default.log_format),
+        log_level: effective!(log_level, default.log_level),
+    };
+    check_group(config.id, flags.peers.or(file.peers).as_deref())?;
+    refuse_later("--rest-port", flags.rest_port.or(file.rest_port).is_some())?;
+    refuse_later("--history-dir", flags.history_dir.or(file.history_dir).is_some())?;
+    if config.host.is_empty() {
+        return Err(invalid("--host is empty: expected a name or an address".to_owned()));
+    }
+    if flags.dump_config { Ok(Action::Print(render(&dump))) } else { Ok(Action::Run(config)) }
+}
+
+fn read(path: &Path) -> Result<FileKeys, Fault> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| invalid(format!("config file {} cannot be read: {error}", path.display())))?;
+    toml::from_str(&text)
+        .map_err(|error| invalid(format!("config file {}: {}", path.display(), error.to_string().trim_end())))
+}
+
+/// `1@h1:7077,2@h2:7077`: a list of one that names this master is fine, more is for a later version.
+fn check_group(id: u64, peers: Option<&str>) -> Result<(), Fault> {
+    if id == 0 {
+        return Err(invalid("--id is 0: masters are numbered from 1".to_owned()));
+    }
+    let Some(peers) = peers else { return Ok(()) };
+    let mut numbers = Vec::new();
+    for peer in peers.split(',').map(str::trim) {
+        let parts = peer.split_once('@').and_then(|(number, address)| Some((number, address.rsplit_once(':')?)));
+        let parsed = parts.and_then(|(number, (host, port))| {
+            let is_address = !host.is_empty() && port.parse::<u16>().is_ok();
+            number.parse::<u64>().ok().filter(|number| is_address && *number > 0)
+        });
+        let expected =
+            || invalid(format!("--peers: '{peer}' is not valid: expected NUMBER@HOST:PORT, for example 1@h1:7077"));
+        numbers.push(parsed.ok_or_else(expected)?);
+    }
+    match numbers.as_slice() {
+        [only] if *only == id => Ok(()),
+        [only] => Err(invalid(format!("--peers names master {only}, but --id is {id}"))),
+        more => Err(invalid(format!(
+            "--peers names {} masters: this version runs one master; start it without --peers",
+            more.len()
+        ))),
+    }
+}
+
+fn refuse_later(flag: &str, is_given: bool) -> Result<(), Fault> {
+    if is_given {
+        return Err(invalid(format!("{flag} is not supported by this version; start without it")));
+    }
+    Ok(())
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Origin {
+    Flag,
+    Environment,
+    File,
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Flag => "flag",
+            Self::Environment => "environment",
+            Self::File => "file",
+            Self::Default => "default",
+        })
+    }
+}
+
+fn render(dump: &[(&str, String, Origin)]) -> String {
+    let mut text = String::new();
+    for (name, value, origin) in dump {
+        text.push_str(&format!("{name} = {value} # {origin}\n"));
+    }
+    text
+}
+
+/// A value as the file would have it.
+fn toml_value(value: &impl Printed) -> String {
+    value.printed().to_string()
+}
+
+trait Printed {
+    fn printed(&self) -> toml::Value;
+}
+
+impl Printed for String {
+    fn printed(&self) -> toml::Value {
+        toml::Value::String(self.clone())
+    }
+}
+
+impl Printed for u16 {
+    fn printed(&self) -> toml::Value {
+        toml::Value::Integer(i64::from(*self))
+    }
+}
+
+impl Printed for u64 {
+    fn printed(&self) -> toml::Value {
+        toml::Value::Integer(i64::try_from(*self).unwrap_or(i64::MAX))
+    }
+}
+
+impl Printed for PathBuf {
+    fn printed(&self) -> toml::Value {
+        toml::Value::String(self.display().to_string())
+    }
+}
+
+impl Printed for LogFormat {
+    fn printed(&self) -> toml::Value {
+        let name = match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        };
+        toml::Value::String(name.to_owned())
+    }
+}

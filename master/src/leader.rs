@@ -1,0 +1,109 @@
+//! The leader's loop: observe, decide, propose; reconcile, execute. Edge; the verbs themselves are in the core.
+//!
+//! It keeps nothing that matters: what it does follows from the state and from what is seen, so a new leader, or this
+//! one after a restart, goes on where the last one stopped.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lake_master_core::{decide, reconcile, view};
+use lake_proto::AppId;
+use tokio::time::MissedTickBehavior;
+
+use crate::clock::now_ms;
+use crate::effects;
+use crate::master::Master;
+use crate::raft::Role;
+
+/// Silence is noticed this often even when nothing happens.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Rounds of decisions that follow from each other before effects are carried out.
+const MAX_ROUNDS: usize = 16;
+
+/// Runs until the master stops. A failed proposal is logged; the next look tries again.
+pub(crate) async fn lead(master: Arc<Master>) {
+    let mut status = master.raft.watch();
+    let mut clock = tokio::time::interval(LOOK_EVERY);
+    clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut term = None;
+    loop {
+        tokio::select! {
+            () = master.stop.cancelled() => return,
+            changed = status.changed() => if changed.is_err() { return },
+            () = master.fleet.changed() => {}
+            _ = clock.tick() => {}
+        }
+        let now = *status.borrow_and_update();
+        if now.role != Role::Leader {
+            term = None;
+            continue;
+        }
+        let term = match term.as_mut() {
+            Some(term) => term,
+            None => {
+                effects::probe_absent(&master);
+                term.insert(Term { since_ms: now_ms(), running: BTreeSet::new() })
+            }
+        };
+        look(&master, term).await;
+    }
+}
+
+/// What is remembered while leading.
+struct Term {
+    since_ms: u64,
+    /// Applications that had a driver at the last look.
+    running: BTreeSet<AppId>,
+}
+
+async fn look(master: &Arc<Master>, term: &mut Term) {
+    for _ in 0..MAX_ROUNDS {
+        follow_up(master, term).await;
+        let observed = master.fleet.observed(term.since_ms);
+        let commands = master.raft.read(|state| decide(state, &observed));
+        if commands.is_empty() {
+            break;
+        }
+        for command in commands {
+            if let Err(fault) = master.raft.propose(command).await {
+                tracing::warn!(error.class = %fault.class, error.code = fault.code, "a decision was not taken: {fault}");
+                return;
+            }
+        }
+    }
+    let observed = master.fleet.observed(term.since_ms);
+    let effects = master.raft.read(|state| reconcile(state, &observed));
+    for effect in effects {
+        effects::execute(master, effect);
+    }
+}
+
+/// Tells the scheduler and the streams what the state has given up.
+async fn follow_up(master: &Arc<Master>, term: &mut Term) {
+    let lost = master.raft.read(|state| master.fleet.take_lost(state));
+    for (worker, link) in lost {
+        master.scheduler.worker_lost(worker.clone()).await;
+        if let Some(link) = link {
+            effects::reject(&link, &worker);
+        }
+    }
+    let (running, gone) = master.raft.read(|state| {
+        let mut running = BTreeSet::new();
+        for application in state.applications() {
+            if application.running().is_some() {
+                running.insert(application.id.clone());
+            }
+        }
+        let is_over = |app: &&AppId| state.application(app).is_none_or(view::is_over);
+        let gone: Vec<AppId> = term.running.iter().filter(is_over).cloned().collect();
+        (running, gone)
+    });
+    if running != term.running {
+        master.raft.read(|state| master.fleet.forget_drivers(state));
+    }
+    term.running = running;
+    for app in gone {
+        master.scheduler.application_ended(app).await;
+    }
+}

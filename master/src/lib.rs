@@ -1,0 +1,20 @@
+//! The master daemon: accepts submissions, keeps them in a replicated log, places drivers, hosts the scheduler, shows
+//! it all.
+//!
+//! Lives here: the raft member, the leader loop, effects, gRPC services, pages. Never here: what commands mean
+//! (`lake-master-core`), plans and tasks (`lake-scheduler`). Edge.
+#![warn(missing_docs)]
+
+mod clock;
+pub mod config;
+mod effects;
+mod leader;
+mod liveness;
+mod master;
+mod progress;
+mod raft;
+mod rpc;
+mod server;
+mod web;
+
+pub use server::{Server, start};

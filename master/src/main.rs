@@ -1,0 +1,88 @@
+//! The `lake-master` binary: flags, logs, signals. Edge.
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use lake_master::config::{self, Action, Config, LogFormat};
+use lake_proto::{ErrorClass, Fault};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Plans recurse deeply. The pages are touched only when they are used.
+const STACK_BYTES: usize = 32 * 1024 * 1024;
+const SERVICE_THREADS: usize = 2;
+const MAX_BLOCKING_THREADS: usize = 4;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            eprintln!("lake-master: {} ({}): {fault}", fault.class, fault.code);
+            ExitCode::from(fault.class.exit_code())
+        }
+    }
+}
+
+fn run() -> Result<(), Fault> {
+    let config = match config::parse(std::env::args_os())? {
+        Action::Run(config) => config,
+        Action::Print(text) => return print(&text),
+    };
+    log_to_stderr(&config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(SERVICE_THREADS)
+        .max_blocking_threads(MAX_BLOCKING_THREADS)
+        .thread_name("lake-master")
+        .thread_stack_size(STACK_BYTES)
+        .enable_all()
+        .build()
+        .map_err(|error| internal(format!("the runtime cannot start: {error}")))?;
+    runtime.block_on(serve(&config))
+}
+
+async fn serve(config: &Config) -> Result<(), Fault> {
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut server = lake_master::start(config).await?;
+    print(&format!("listening grpc {}\nlistening http {}\n", server.grpc_address, server.http_address))?;
+    let ended = tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        ended = server.failed() => ended,
+    };
+    tracing::info!("stopping");
+    server.stop().await;
+    ended
+}
+
+fn listen(kind: SignalKind) -> Result<tokio::signal::unix::Signal, Fault> {
+    signal(kind).map_err(|error| internal(format!("signals cannot be received: {error}")))
+}
+
+fn log_to_stderr(config: &Config) -> Result<(), Fault> {
+    let filter = EnvFilter::try_new(&config.log_level).map_err(|error| {
+        let message = format!("--log-level '{}' is not valid: {error}", config.log_level);
+        Fault::new(ErrorClass::InvalidJob, "config", message)
+    })?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.log_format {
+        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => log.json().init(),
+    }
+    Ok(())
+}
+
+fn print(text: &str) -> Result<(), Fault> {
+    let mut stdout = std::io::stdout().lock();
+    stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+        .map_err(|error| internal(format!("stdout cannot be written: {error}")))
+}
+
+fn internal(message: String) -> Fault {
+    Fault::new(ErrorClass::Internal, "internal", message)
+}

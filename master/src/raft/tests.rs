@@ -1,0 +1,74 @@
+use std::path::PathBuf;
+
+use lake_master_core::{Registration, digest};
+use tempfile::TempDir;
+
+use super::*;
+
+fn registration(number: u16) -> Command {
+    Command::WorkerRegistered(Registration {
+        instance: format!("instance-{number}"),
+        host: "h".to_owned(),
+        grpc_port: number,
+        flight_port: 1,
+        http_port: 1,
+        cores: 1,
+        memory_bytes: 1,
+    })
+}
+
+async fn leader(directory: &TempDir) -> (Raft, RaftThread) {
+    let (raft, thread) = start(directory.path(), 1).unwrap();
+    let mut status = raft.watch();
+    tokio::time::timeout(Duration::from_secs(10), status.wait_for(|status| status.role == Role::Leader))
+        .await
+        .unwrap()
+        .unwrap();
+    (raft, thread)
+}
+
+fn crashed_copy(directory: &TempDir) -> TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    let file: PathBuf = directory.path().join(FILE);
+    std::fs::copy(file, copy.path().join(FILE)).unwrap();
+    copy
+}
+
+#[tokio::test]
+async fn everything_acknowledged_is_there_after_a_crash_and_after_an_orderly_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let (raft, thread) = leader(&directory).await;
+    for number in 1..=50 {
+        raft.propose(registration(number)).await.unwrap();
+    }
+    let expected = raft.read(digest::of_state).unwrap();
+
+    let copy = crashed_copy(&directory);
+    let (after_crash, crashed_thread) = leader(&copy).await;
+    assert_eq!(after_crash.read(digest::of_state).unwrap(), expected);
+    crashed_thread.stop();
+
+    thread.stop();
+    let (after_stop, thread) = leader(&directory).await;
+    assert_eq!(after_stop.read(digest::of_state).unwrap(), expected);
+    after_stop.propose(registration(51)).await.unwrap();
+    thread.stop();
+    assert_eq!(raft.propose(registration(52)).await.unwrap_err().code, "stopping");
+}
+
+#[tokio::test]
+async fn proposals_at_once_are_each_answered_with_their_own_events() {
+    let directory = tempfile::tempdir().unwrap();
+    let (raft, thread) = leader(&directory).await;
+    let proposals = (1..=200).map(|number| {
+        let raft = raft.clone();
+        async move { (number, raft.propose(registration(number)).await.unwrap()) }
+    });
+    for (number, events) in futures::future::join_all(proposals).await {
+        let [Event::WorkerRegistered { worker, is_repeat: false }] = events.as_slice() else {
+            panic!("{events:?}");
+        };
+        assert!(worker.as_str().ends_with(&format!("-h-{number}")), "{worker} answers {number}");
+    }
+    thread.stop();
+}

@@ -1,0 +1,62 @@
+//! The gRPC services. Edge: decode, propose or read, encode. One file per service.
+
+mod drivers;
+mod submissions;
+mod workers;
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt};
+use lake_proto::channel::MAX_MESSAGE_BYTES;
+use lake_proto::v1::drivers_server::DriversServer;
+use lake_proto::v1::submissions_server::SubmissionsServer;
+use lake_proto::v1::workers_server::WorkersServer;
+use lake_proto::{ErrorClass, Fault};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use tonic::service::RoutesBuilder;
+
+use crate::master::Master;
+
+/// What services answer streams with.
+pub(crate) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// All services.
+pub(crate) fn services(master: &Arc<Master>) -> tonic::service::Routes {
+    let mut routes = RoutesBuilder::default();
+    let submissions = SubmissionsServer::new(submissions::Service::new(Arc::clone(master)));
+    let drivers = DriversServer::new(drivers::Service::new(Arc::clone(master)));
+    let workers = WorkersServer::new(workers::Service::new(Arc::clone(master)));
+    routes
+        .add_service(
+            submissions.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES),
+        )
+        .add_service(drivers.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES))
+        .add_service(workers.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES));
+    routes.routes()
+}
+
+/// The stream until the master stops, which ends it as `unavailable`, so that the caller looks for a master again.
+fn until_stopped<T: Send + 'static>(
+    stream: impl Stream<Item = Result<T, Status>> + Send + 'static,
+    stop: CancellationToken,
+) -> Answers<T> {
+    let state = Some((Box::pin(stream), stop));
+    Box::pin(futures::stream::unfold(state, |state| async {
+        let (mut stream, stop) = state?;
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => Some((Err(stopping().into()), None)),
+            item = stream.next() => item.map(|item| (item, Some((stream, stop)))),
+        }
+    }))
+}
+
+fn stopping() -> Fault {
+    Fault::new(ErrorClass::Unavailable, "stopping", "the master is stopping; look for the leading one again")
+}
+
+fn invalid(message: String) -> Fault {
+    Fault::new(ErrorClass::InvalidJob, "request", message)
+}

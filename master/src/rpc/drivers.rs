@@ -1,0 +1,153 @@
+//! What drivers call. Edge. Every call is fenced by the driver's epoch.
+
+use std::sync::Arc;
+
+use lake_master_core::{Application, Attempt, Command, Step};
+use lake_proto::v1::drivers_server::Drivers;
+use lake_proto::{AppId, DriverId, ErrorClass, Fault, v1};
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use super::{Answers, invalid, until_stopped};
+use crate::master::Master;
+
+pub(super) struct Service {
+    master: Arc<Master>,
+}
+
+impl Service {
+    pub(super) const fn new(master: Arc<Master>) -> Self {
+        Self { master }
+    }
+
+    /// Who calls, by the words of the request alone.
+    fn caller(&self, identity: Option<&v1::DriverIdentity>) -> Result<(DriverId, u64), Fault> {
+        self.master.raft.check_leader()?;
+        let identity = identity.ok_or_else(|| invalid("the call names no driver".to_owned()))?;
+        let driver = identity.driver_id.parse().map_err(|error| invalid(format!("{error}")))?;
+        Ok((driver, identity.epoch))
+    }
+
+    /// Lets the attempt that has the application now look at it, unless it is to end.
+    fn admitted<R>(&self, driver: &DriverId, epoch: u64, look: impl FnOnce(&Application) -> R) -> Result<R, Fault> {
+        let looked: Result<_, Fault> = self.master.raft.read(|state| {
+            let application = state.application_of(driver).ok_or_else(|| unknown(driver))?;
+            let attempt = application.check_epoch(epoch)?;
+            check_wanted(application, attempt)?;
+            Ok((attempt.worker.is_none(), look(application)))
+        });
+        let (is_client, looked) = looked?;
+        if is_client {
+            self.master.fleet.client_called(driver);
+        }
+        Ok(looked)
+    }
+}
+
+#[tonic::async_trait]
+impl Drivers for Service {
+    type RunQueryStream = Answers<v1::QueryEvent>;
+
+    async fn start(
+        &self,
+        request: Request<v1::DriverStartRequest>,
+    ) -> Result<Response<v1::DriverStartResponse>, Status> {
+        let (driver, epoch) = self.caller(request.get_ref().driver.as_ref())?;
+        let total = self.master.scheduler.total_cores();
+        Ok(Response::new(self.admitted(&driver, epoch, |application| answer(application, total))?))
+    }
+
+    async fn report_progress(&self, request: Request<v1::DriverProgressRequest>) -> Result<Response<v1::Ack>, Status> {
+        let request = request.into_inner();
+        let (driver, epoch) = self.caller(request.driver.as_ref())?;
+        let app = self.admitted(&driver, epoch, |application| application.id.clone())?;
+        self.master.progress.report(&app, request.steps);
+        Ok(Response::new(v1::Ack {}))
+    }
+
+    async fn record_step(&self, request: Request<v1::RecordStepRequest>) -> Result<Response<v1::Ack>, Status> {
+        let request = request.into_inner();
+        let (driver, epoch) = self.caller(request.driver.as_ref())?;
+        let step = request.step.ok_or_else(|| invalid(format!("{driver} recorded no step")))?;
+        // A driver that is to end may still record what it has committed, so only the state machine's fence counts.
+        self.master.raft.propose(Command::RecordStep { driver, epoch, step: Step::from(step) }).await?;
+        Ok(Response::new(v1::Ack {}))
+    }
+
+    async fn finish(&self, request: Request<v1::DriverFinishRequest>) -> Result<Response<v1::Ack>, Status> {
+        let request = request.into_inner();
+        let (driver, epoch) = self.caller(request.driver.as_ref())?;
+        let failure = request.failure.map(Fault::from);
+        self.master.raft.propose(Command::DriverFinished { driver, epoch, failure }).await?;
+        Ok(Response::new(v1::Ack {}))
+    }
+
+    async fn run_query(&self, request: Request<v1::RunQueryRequest>) -> Result<Response<Self::RunQueryStream>, Status> {
+        let request = request.into_inner();
+        let (driver, epoch) = self.caller(request.driver.as_ref())?;
+        let (app, cap, is_client) = self.admitted(&driver, epoch, |application| {
+            let cap = application.options.total_executor_cores;
+            let is_client = application.running().is_some_and(|attempt| attempt.worker.is_none());
+            (application.id.clone(), (cap > 0).then_some(cap), is_client)
+        })?;
+        let events = run(&self.master, app, cap, request).await?;
+        let master = Arc::clone(&self.master);
+        let events = ReceiverStream::new(events).map(move |event| {
+            // Progress that reaches the client is a sign that it listens.
+            if is_client {
+                master.fleet.client_called(&driver);
+            }
+            Ok(event)
+        });
+        Ok(Response::new(until_stopped(events, self.master.stop.clone())))
+    }
+}
+
+async fn run(
+    master: &Master,
+    app: AppId,
+    cap: Option<u32>,
+    request: v1::RunQueryRequest,
+) -> Result<tokio::sync::mpsc::Receiver<v1::QueryEvent>, Fault> {
+    master.count_query();
+    // Planning is a large future; it lives on the heap.
+    Box::pin(master.scheduler.run_query(app, cap, request)).await
+}
+
+fn answer(application: &Application, total_cores: u32) -> v1::DriverStartResponse {
+    let options = &application.options;
+    let cores = match options.total_executor_cores {
+        0 => total_cores,
+        cap => total_cores.min(cap),
+    };
+    v1::DriverStartResponse {
+        app_id: application.id.to_string(),
+        run_number: application.run_number,
+        attempt: application.attempt,
+        pipeline: application.pipeline.clone().unwrap_or_default().into(),
+        options: Some(v1::SubmitOptions {
+            name: options.name.clone(),
+            job_name: options.job_name.clone(),
+            total_executor_cores: options.total_executor_cores,
+            driver_memory_bytes: application.driver_memory_bytes(),
+            supervise: options.supervise,
+            max_attempts: application.max_attempts(),
+            deploy_mode: options.deploy_mode.name().to_owned(),
+        }),
+        steps: application.steps.values().cloned().map(Into::into).collect(),
+        cores: cores.max(1),
+    }
+}
+
+fn check_wanted(application: &Application, attempt: &Attempt) -> Result<(), Fault> {
+    if attempt.is_killing {
+        let message = format!("{} was killed on request; this driver must end", application.id);
+        return Err(Fault::new(ErrorClass::Cancelled, "killed", message));
+    }
+    Ok(())
+}
+
+fn unknown(driver: &DriverId) -> Fault {
+    Fault::new(ErrorClass::NotFound, "no-such-driver", format!("{driver} is not known to this cluster"))
+}

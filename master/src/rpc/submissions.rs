@@ -1,0 +1,227 @@
+//! What clients call. Edge.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lake_master_core::view::{self, ApplicationView};
+use lake_master_core::{Command, DeployMode, Event, Options, State, Submission};
+use lake_proto::channel::{MAX_MESSAGE_BYTES, connect};
+use lake_proto::v1::submissions_server::Submissions;
+use lake_proto::v1::worker_logs_client::WorkerLogsClient;
+use lake_proto::{AppId, ErrorClass, Fault, SubmissionId, v1};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use super::{Answers, invalid, until_stopped};
+use crate::master::Master;
+
+/// Pipelines are small; the log is not the place for data.
+const MAX_PIPELINE_BYTES: usize = 16 * 1024 * 1024;
+/// How long a kill waits for the driver to be gone before it answers with the state as it is.
+const KILL_PATIENCE: Duration = Duration::from_secs(3);
+const WATCH_BUFFER: usize = 16;
+
+pub(super) struct Service {
+    master: Arc<Master>,
+}
+
+impl Service {
+    pub(super) const fn new(master: Arc<Master>) -> Self {
+        Self { master }
+    }
+
+    fn find(&self, id: &str) -> Result<ApplicationView, Fault> {
+        self.master.raft.check_leader()?;
+        self.master.raft.read(|state| view::find(state, id)).ok_or_else(|| unknown(id))
+    }
+
+    fn app_id(&self, id: &str) -> Result<AppId, Fault> {
+        self.master.raft.check_leader()?;
+        self.master.raft.read(|state| state.find(id).map(|app| app.id.clone())).ok_or_else(|| unknown(id))
+    }
+
+    /// Waits until `is_so` of the state, which is checked after each change, or until the master stops.
+    async fn wait_until(&self, is_so: impl Fn(&State) -> bool) {
+        let mut status = self.master.raft.watch();
+        loop {
+            status.mark_unchanged();
+            if self.master.raft.read(&is_so) {
+                return;
+            }
+            tokio::select! {
+                () = self.master.stop.cancelled() => return,
+                changed = status.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    async fn read_log(&self, request: v1::LogsRequest) -> Result<tonic::Streaming<v1::LogChunk>, Status> {
+        if !matches!(request.stream.as_str(), "stdout" | "stderr") {
+            return Err(
+                invalid(format!("log stream '{}' is not known: expected stdout or stderr", request.stream)).into()
+            );
+        }
+        let app = self.app_id(&request.id)?;
+        if request.follow {
+            // A driver that waits for a worker has no log yet.
+            self.wait_until(|state| state.application(&app).is_none_or(|app| !app.is_waiting())).await;
+        }
+        let found = self.find(app.as_str())?;
+        if found.worker_address.is_empty() {
+            let why = if found.deploy_mode == DeployMode::Client.name() {
+                "it runs in its client's process, which has its output".to_owned()
+            } else {
+                format!("it is {} and no worker has it", found.state)
+            };
+            let message = format!("{} has no log: {why}", found.driver_id);
+            return Err(Fault::new(ErrorClass::NotFound, "no-log", message).into());
+        }
+        let channel = connect(&found.worker_address).await.map_err(|fault| fault.within("the driver's worker"))?;
+        let read = v1::ReadLogRequest {
+            driver_id: found.driver_id,
+            stream: request.stream,
+            offset: request.offset,
+            follow: request.follow,
+        };
+        let mut client = WorkerLogsClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        Ok(client.read_log(read).await?.into_inner())
+    }
+}
+
+#[tonic::async_trait]
+impl Submissions for Service {
+    type WatchStream = Answers<v1::WatchUpdate>;
+    type LogsStream = Answers<v1::LogChunk>;
+
+    async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::SubmitResponse>, Status> {
+        let submission = submission(request.into_inner())?;
+        let events = self.master.raft.propose(Command::Submit(submission)).await?;
+        match events.first() {
+            Some(Event::Submitted { app, driver, epoch, .. }) => {
+                if *epoch > 0 {
+                    self.master.fleet.client_called(driver);
+                }
+                let (driver_id, app_id) = (driver.to_string(), app.to_string());
+                Ok(Response::new(v1::SubmitResponse { driver_id, app_id, epoch: *epoch }))
+            }
+            other => Err(Fault::new(ErrorClass::Internal, "internal", format!("submission led to {other:?}")).into()),
+        }
+    }
+
+    async fn status(&self, request: Request<v1::StatusRequest>) -> Result<Response<v1::ApplicationStatus>, Status> {
+        Ok(Response::new(self.find(&request.get_ref().id)?.into()))
+    }
+
+    async fn kill(&self, request: Request<v1::KillRequest>) -> Result<Response<v1::ApplicationStatus>, Status> {
+        let app = self.app_id(&request.get_ref().id)?;
+        self.master.raft.propose(Command::Kill { app: app.clone() }).await?;
+        let is_over = |state: &State| state.application(&app).is_none_or(view::is_over);
+        // The driver may take longer to be gone; the answer then says RUNNING, and Watch tells the end.
+        let _ = tokio::time::timeout(KILL_PATIENCE, self.wait_until(is_over)).await;
+        Ok(Response::new(self.find(app.as_str())?.into()))
+    }
+
+    async fn list(&self, request: Request<v1::ListRequest>) -> Result<Response<v1::ListResponse>, Status> {
+        self.master.raft.check_leader()?;
+        let limit = usize::try_from(request.get_ref().limit).unwrap_or(0);
+        let (live, _) = self.master.live().await;
+        let (applications, workers) =
+            self.master.raft.read(|state| (view::applications(state, limit), view::workers(state, &live)));
+        Ok(Response::new(v1::ListResponse {
+            applications: applications.into_iter().map(Into::into).collect(),
+            workers: workers.into_iter().map(Into::into).collect(),
+        }))
+    }
+
+    async fn watch(&self, request: Request<v1::StatusRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let app = self.app_id(&request.get_ref().id)?;
+        let (updates, receiver) = mpsc::channel(WATCH_BUFFER);
+        self.master.tasks.spawn(watch(Arc::clone(&self.master), app, updates));
+        Ok(Response::new(until_stopped(ReceiverStream::new(receiver), self.master.stop.clone())))
+    }
+
+    async fn logs(&self, request: Request<v1::LogsRequest>) -> Result<Response<Self::LogsStream>, Status> {
+        let chunks = self.read_log(request.into_inner()).await?;
+        Ok(Response::new(until_stopped(chunks, self.master.stop.clone())))
+    }
+}
+
+/// Sends the state now, then every change, until the application has ended or nobody listens.
+async fn watch(master: Arc<Master>, app: AppId, updates: mpsc::Sender<Result<v1::WatchUpdate, Status>>) {
+    let mut status = master.raft.watch();
+    let mut progress = master.progress.watch();
+    let mut last: Option<ApplicationView> = None;
+    let mut version = 0;
+    loop {
+        status.mark_unchanged();
+        progress.mark_unchanged();
+        let Some(now) = master.raft.read(|state| view::application(state, &app)) else { return };
+        let is_over = now.ended_at_ms > 0;
+        let (newer, steps) = master.progress.since(&app, version);
+        version = newer;
+        if !steps.is_empty() || last.as_ref() != Some(&now) {
+            let update = v1::WatchUpdate { status: Some(now.clone().into()), steps };
+            if updates.send(Ok(update)).await.is_err() {
+                return;
+            }
+            last = Some(now);
+        }
+        if is_over {
+            return;
+        }
+        tokio::select! {
+            () = master.stop.cancelled() => return,
+            () = updates.closed() => return,
+            changed = status.changed() => if changed.is_err() { return },
+            changed = progress.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+fn submission(request: v1::SubmitRequest) -> Result<Submission, Fault> {
+    let id: SubmissionId = request.submission_id.parse().map_err(|error| invalid(format!("{error}")))?;
+    if request.pipeline.len() > MAX_PIPELINE_BYTES {
+        let found = request.pipeline.len();
+        return Err(Fault::new(
+            ErrorClass::InvalidJob,
+            "pipeline-too-large",
+            format!(
+                "the pipeline of submission {id} has {found} bytes, at most {MAX_PIPELINE_BYTES} are accepted; move data out of job.toml"
+            ),
+        ));
+    }
+    let pipeline = String::from_utf8(request.pipeline.to_vec())
+        .map_err(|error| invalid(format!("the pipeline of submission {id} is not UTF-8: {error}")))?;
+    if pipeline.is_empty() {
+        return Err(invalid(format!("submission {id} has no pipeline")));
+    }
+    let options = request.options.ok_or_else(|| invalid(format!("submission {id} has no options")))?;
+    let deploy_mode = match options.deploy_mode.as_str() {
+        "" | "cluster" => DeployMode::Cluster,
+        "client" => DeployMode::Client,
+        other => return Err(invalid(format!("deploy mode '{other}' is not known: expected cluster or client"))),
+    };
+    if options.job_name.is_empty() {
+        return Err(invalid(format!("submission {id} has no job name; it is the identity for exactly-once")));
+    }
+    let options = Options {
+        name: if options.name.is_empty() { options.job_name.clone() } else { options.name },
+        job_name: options.job_name,
+        total_executor_cores: options.total_executor_cores,
+        driver_memory_bytes: options.driver_memory_bytes,
+        supervise: options.supervise,
+        max_attempts: options.max_attempts,
+        deploy_mode,
+    };
+    Ok(Submission { id, pipeline, options })
+}
+
+fn unknown(id: &str) -> Fault {
+    let id: String = id.chars().take(200).collect();
+    Fault::new(
+        ErrorClass::NotFound,
+        "no-such-application",
+        format!("'{id}' is not a known application, driver or submission id; lake-submit --list shows them"),
+    )
+}

@@ -1,0 +1,171 @@
+//! The cluster at a glance: figures, workers, running and completed applications. Pure.
+
+use lake_master_core::view::{ApplicationView, WorkerView};
+
+use super::heading;
+use crate::web::html::{Html, badge, bytes, duration, element, instant, meter, number, table, text};
+
+/// Completed applications on the page; the API has all.
+const COMPLETED_SHOWN: usize = 100;
+
+pub(super) struct Drawn {
+    pub(super) workers: Vec<WorkerView>,
+    pub(super) applications: Vec<ApplicationView>,
+    pub(super) running_queries: usize,
+    pub(super) now_ms: u64,
+}
+
+impl Drawn {
+    pub(super) fn html(&self) -> Html {
+        let mut page = self.tiles();
+        let (active, completed): (Vec<_>, Vec<_>) =
+            self.applications.iter().partition(|application| application.ended_at_ms == 0);
+        page.push(&self.active(&active));
+        page.push(&self.workers());
+        page.push(&self.completed(&completed));
+        page
+    }
+
+    fn tiles(&self) -> Html {
+        let alive = || self.workers.iter().filter(|worker| worker.state == "ALIVE");
+        let cores: u64 = alive().map(|worker| u64::from(worker.cores)).sum();
+        let used: u64 = alive().map(|worker| u64::from(worker.cores_used)).sum();
+        let memory: u64 = alive().map(|worker| worker.memory_bytes).sum();
+        let driver_memory: u64 = alive().map(|worker| worker.driver_memory_bytes).sum();
+        let in_state = |states: &[&str]| {
+            self.applications.iter().filter(|application| states.contains(&application.state)).count()
+        };
+        let tiles = [
+            tile(&alive().count().to_string(), "workers alive"),
+            tile(&format!("{used} / {cores}"), "cores in use"),
+            tile(&format!("{} / {}", bytes(driver_memory), bytes(memory)), "memory held by drivers"),
+            tile(&in_state(&["RUNNING"]).to_string(), "applications running"),
+            tile(&in_state(&["SUBMITTED", "RELAUNCHING"]).to_string(), "applications waiting"),
+            tile(&self.running_queries.to_string(), "queries running"),
+        ];
+        element("div", &[("class", "tiles")], &tiles)
+    }
+
+    fn active(&self, active: &[&ApplicationView]) -> Html {
+        let mut rows = Vec::new();
+        for application in active {
+            let mut place = match (&application.waits_for, application.deploy_mode) {
+                (Some(reason), _) => element("span", &[("class", "soft")], &[text(format!("waits for {reason}"))]),
+                (None, "client") => element("span", &[("class", "soft")], &[text("in its client's process")]),
+                (None, _) => element("span", &[("class", "mono")], &[text(&application.worker_address)]),
+            };
+            if let Some(fault) = &application.failure {
+                let remark = format!("last attempt: {} · {}", fault.class, fault.code);
+                place.push(&element("div", &[("class", "stage")], &[text(remark)]));
+            }
+            rows.push(vec![
+                name(application),
+                state(application),
+                text(format!("{} of {}", application.attempt, application.max_attempts)),
+                text(number(u64::try_from(application.steps.len()).unwrap_or(0))),
+                nowrap(&duration(self.now_ms.saturating_sub(application.submitted_at_ms))),
+                place,
+            ]);
+        }
+        let heads = ["Application", "State", "Attempt", "Steps done", "Since submission", "Driver"];
+        let body = table(&heads, rows, "No application is running. Submit one with lake-submit.");
+        element("section", &[], &[heading("Running applications", &active.len().to_string()), body])
+    }
+
+    fn workers(&self) -> Html {
+        let mut rows = Vec::new();
+        for worker in &self.workers {
+            let is_alive = worker.state == "ALIVE";
+            let heard = match (&worker.lost_reason, worker.last_heartbeat_ms) {
+                (Some(reason), _) => reason.clone(),
+                (None, 0) => "not attached yet".to_owned(),
+                (None, at_ms) => format!("{} ago", duration(self.now_ms.saturating_sub(at_ms))),
+            };
+            let (cores, memory) = if is_alive {
+                let cores = format!("{} / {}", worker.cores_used, worker.cores);
+                let memory = format!("{} / {}", bytes(worker.driver_memory_bytes), bytes(worker.memory_bytes));
+                (
+                    meter(u64::from(worker.cores_used), u64::from(worker.cores), &cores),
+                    meter(worker.driver_memory_bytes, worker.memory_bytes, &memory),
+                )
+            } else {
+                (text(worker.cores.to_string()), text(bytes(worker.memory_bytes)))
+            };
+            rows.push(vec![
+                worker_name(worker),
+                badge(worker.state),
+                cores,
+                memory,
+                text(worker.drivers.to_string()),
+                nowrap(&if is_alive { bytes(worker.disk_free_bytes) } else { "–".to_owned() }),
+                text(heard),
+            ]);
+        }
+        let heads = ["Worker", "State", "Cores", "Memory for drivers", "Drivers", "Disk free", "Heartbeat"];
+        let body = table(&heads, rows, "No worker is registered. Start one with lake-worker and this master's URL.");
+        element("section", &[], &[heading("Workers", &self.workers.len().to_string()), body])
+    }
+
+    fn completed(&self, completed: &[&ApplicationView]) -> Html {
+        let mut rows = Vec::new();
+        for application in completed.iter().take(COMPLETED_SHOWN) {
+            let started_at_ms = match application.started_at_ms {
+                0 => application.submitted_at_ms,
+                at_ms => at_ms,
+            };
+            let rows_out = application.steps.iter().map(|step| step.rows_out).sum();
+            let reason = match &application.failure {
+                Some(fault) => text(format!("{} · {}", fault.class, fault.code)),
+                None => text(""),
+            };
+            rows.push(vec![
+                name(application),
+                state(application),
+                text(application.steps.len().to_string()),
+                nowrap(&number(rows_out)),
+                nowrap(&duration(application.ended_at_ms.saturating_sub(started_at_ms))),
+                nowrap(&instant(application.ended_at_ms)),
+                reason,
+            ]);
+        }
+        let heads = ["Application", "State", "Steps", "Rows written", "Duration", "Ended (UTC)", "Reason"];
+        let remark = match completed.len() {
+            few if few <= COMPLETED_SHOWN => few.to_string(),
+            many => format!("the last {COMPLETED_SHOWN} of {many}; all at /api/v1/applications"),
+        };
+        let body = table(&heads, rows, "None yet.");
+        element("section", &[], &[heading("Completed applications", &remark), body])
+    }
+}
+
+fn tile(value: &str, label: &str) -> Html {
+    let children = [element("b", &[], &[text(value)]), element("span", &[], &[text(label)])];
+    element("div", &[("class", "tile")], &children)
+}
+
+fn name(application: &ApplicationView) -> Html {
+    let link = format!("/applications/{}", application.app_id);
+    let mut cell = element("a", &[("href", &link)], &[text(&application.name)]);
+    cell.push(&element("div", &[("class", "mono soft nowrap")], &[text(&application.app_id)]));
+    cell
+}
+
+fn state(application: &ApplicationView) -> Html {
+    badge(if application.is_killing { "KILLING" } else { application.state })
+}
+
+fn worker_name(worker: &WorkerView) -> Html {
+    let address = format!("{}:{}", worker.host, worker.grpc_port);
+    let mut cell = if worker.http_port > 0 && worker.state == "ALIVE" {
+        let link = format!("http://{}:{}/", worker.host, worker.http_port);
+        element("a", &[("href", &link)], &[text(address)])
+    } else {
+        text(address)
+    };
+    cell.push(&element("div", &[("class", "mono soft nowrap")], &[text(&worker.worker_id)]));
+    cell
+}
+
+fn nowrap(content: &str) -> Html {
+    element("span", &[("class", "nowrap")], &[text(content)])
+}

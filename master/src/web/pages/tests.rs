@@ -1,0 +1,102 @@
+use lake_master_core::Step;
+use lake_master_core::step::Expectation;
+use lake_master_core::view::{ApplicationView, WorkerView};
+use lake_proto::{ErrorClass, Fault, v1};
+
+const HOSTILE: &str = "<img src=x onerror=alert(1)>\"'&";
+
+fn application(state: &'static str) -> ApplicationView {
+    ApplicationView {
+        submission_id: HOSTILE.to_owned(),
+        app_id: "app-1".to_owned(),
+        driver_id: "driver-1".to_owned(),
+        name: HOSTILE.to_owned(),
+        job_name: HOSTILE.to_owned(),
+        state,
+        is_killing: false,
+        deploy_mode: "cluster",
+        worker_id: "worker-1".to_owned(),
+        worker_address: HOSTILE.to_owned(),
+        attempt: 1,
+        max_attempts: 3,
+        run_number: 7,
+        driver_memory_bytes: 1 << 29,
+        total_executor_cores: 0,
+        submitted_at_ms: 1_000,
+        started_at_ms: 2_000,
+        ended_at_ms: if state == "RUNNING" { 0 } else { 5_000 },
+        failure: Some(Fault::new(ErrorClass::DataQuality, HOSTILE, HOSTILE)),
+        waits_for: Some(HOSTILE.to_owned()),
+        steps: vec![Step {
+            table: HOSTILE.to_owned(),
+            outcome: HOSTILE.to_owned(),
+            rows_out: 12_345,
+            expectations: vec![Expectation { name: HOSTILE.to_owned(), action: HOSTILE.to_owned(), violations: 3 }],
+            ..Step::default()
+        }],
+    }
+}
+
+fn worker() -> WorkerView {
+    WorkerView {
+        worker_id: HOSTILE.to_owned(),
+        host: HOSTILE.to_owned(),
+        grpc_port: 1,
+        flight_port: 2,
+        http_port: 3,
+        cores: 4,
+        cores_used: 3,
+        memory_bytes: 1 << 30,
+        driver_memory_bytes: 1 << 29,
+        task_memory_bytes: 0,
+        disk_free_bytes: 1,
+        state: "ALIVE",
+        lost_reason: Some(HOSTILE.to_owned()),
+        drivers: 1,
+        registered_at_ms: 0,
+        last_heartbeat_ms: 4_000,
+    }
+}
+
+fn assert_harmless(page: &str) {
+    assert!(!page.contains("<img"), "{page}");
+    assert!(page.contains("&lt;img src=x onerror=alert(1)&gt;&quot;&#39;&amp;"));
+}
+
+#[test]
+fn the_cluster_page_shows_everything_and_escapes_it() {
+    let drawn = super::cluster::Drawn {
+        workers: vec![worker()],
+        applications: vec![application("RUNNING"), application("FAILED")],
+        running_queries: 1,
+        now_ms: 6_000,
+    };
+    let page = drawn.html().into_string();
+    assert_harmless(&page);
+    for expected in ["3 / 4", "512.0 MiB / 1.0 GiB", ">RUNNING<", ">FAILED<", "data-quality", "3.0 s"] {
+        assert!(page.contains(expected), "{expected} is not in {page}");
+    }
+}
+
+#[test]
+fn the_application_page_shows_steps_expectations_and_the_error_and_escapes_them() {
+    let stage = v1::StageProgress { stage_id: 1, tasks_total: 4, tasks_done: 1, ..Default::default() };
+    let progress = v1::StepProgress {
+        table: "silver.b".to_owned(),
+        state: "RUNNING".to_owned(),
+        stages: vec![stage],
+        failure: Some(Fault::new(ErrorClass::Internal, HOSTILE, HOSTILE).into()),
+        ..Default::default()
+    };
+    let drawn = super::application::Drawn {
+        application: application("FAILED"),
+        progress: vec![progress],
+        queries: Vec::new(),
+        now_ms: 6_000,
+    };
+    let page = drawn.html().into_string();
+    assert_harmless(&page);
+    for expected in ["12\u{202f}345", "3 violated", "1 of 4 tasks", "class=\"failure\"", "silver.b"] {
+        assert!(page.contains(expected), "{expected} is not in {page}");
+    }
+}

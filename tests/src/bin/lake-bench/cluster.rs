@@ -1,0 +1,76 @@
+//! Queries on the cluster, as a client-mode driver runs them. Edge.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use arrow::array::RecordBatch;
+use datafusion::prelude::SessionContext;
+use lake_engine::delta::{DeltaTable, DeltaTableProvider};
+use lake_engine::driver::{Masters, estimated_scan_bytes, physical_plan};
+use lake_engine::runner::cluster::{ClusterRunner, fresh_query_id};
+use lake_engine::runner::{Query, QueryRunner};
+use lake_engine::session::{runtime, session};
+use lake_engine::stores::{Profiles, Stores};
+use lake_proto::v1;
+use tokio::sync::watch;
+use url::Url;
+
+/// A driver of this process.
+pub(crate) struct Cluster {
+    runner: ClusterRunner,
+    session: SessionContext,
+    masters: Masters,
+    driver: v1::DriverIdentity,
+}
+
+impl Cluster {
+    pub(crate) async fn attach(master: &str, tables: &Url, names: &[&str], cores: usize) -> anyhow::Result<Self> {
+        let masters = Masters::new(master)?;
+        let channel = masters.channel().await?;
+        let options = v1::SubmitOptions {
+            name: "bench".to_owned(),
+            job_name: "bench".to_owned(),
+            deploy_mode: "client".to_owned(),
+            max_attempts: 1,
+            ..v1::SubmitOptions::default()
+        };
+        let submission_id = uuid::Uuid::now_v7().to_string();
+        let request = v1::SubmitRequest { submission_id, pipeline: "{}".into(), options: Some(options) };
+        let answer =
+            v1::submissions_client::SubmissionsClient::new(channel.clone()).submit(request).await?.into_inner();
+        let driver = v1::DriverIdentity { driver_id: answer.driver_id, epoch: answer.epoch };
+        let start = v1::DriverStartRequest { driver: Some(driver.clone()) };
+        v1::drivers_client::DriversClient::new(channel).start(start).await?;
+        let stores = Arc::new(Stores::new(Profiles::default()));
+        let runner = ClusterRunner::new(masters.clone(), driver.clone(), cores, stores.clone());
+        let session = session(runner.session_config(), runtime(4 << 30, &std::env::temp_dir())?, stores.clone());
+        for name in names {
+            let url = Url::parse(&format!("{}/{name}", tables.as_str().trim_end_matches('/')))?;
+            let snapshot =
+                DeltaTable::open(&stores, &url, None).await?.with_context(|| format!("no table at {url}"))?;
+            session.register_table(*name, Arc::new(DeltaTableProvider::new(Arc::new(snapshot))))?;
+        }
+        Ok(Self { runner, session, masters, driver })
+    }
+
+    pub(crate) async fn query(&self, sql: &str) -> anyhow::Result<Vec<RecordBatch>> {
+        let frame = self.session.sql(sql).await?;
+        let plan = physical_plan(&self.session, frame.logical_plan()).await?;
+        let query = Query {
+            id: fresh_query_id()?,
+            label: "bench".to_owned(),
+            estimated_scan_bytes: estimated_scan_bytes(&plan),
+            plan,
+            config: self.session.copied_config(),
+        };
+        let (progress, _watched) = watch::channel(Vec::new());
+        Ok(self.runner.run(query, progress).await?)
+    }
+
+    pub(crate) async fn detach(self) -> anyhow::Result<()> {
+        let channel = self.masters.channel().await?;
+        let finish = v1::DriverFinishRequest { driver: Some(self.driver), failure: None };
+        v1::drivers_client::DriversClient::new(channel).finish(finish).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,97 @@
+//! Measures queries on a running cluster against DataFusion in this process, on the same files and cores. Edge.
+//!
+//! `scripts/bench` starts the daemons, makes the data and calls this.
+
+mod answers;
+mod cluster;
+mod local;
+mod tpch;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use url::Url;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The 22 TPC-H queries, each on the cluster and in this process, best of `runs`, answers compared.
+    Tpch {
+        /// Master URL.
+        #[arg(long)]
+        master: String,
+        /// Folder of the Delta tables (`lineitem`, …).
+        #[arg(long)]
+        tables: Url,
+        /// Folder of q01.sql … q22.sql.
+        #[arg(long)]
+        sql: PathBuf,
+        /// Runs of each query on each side.
+        #[arg(long, default_value_t = 3)]
+        runs: usize,
+        /// Cores of this process; the cluster should have as many.
+        #[arg(long, default_value_t = 2)]
+        cores: usize,
+        /// Only these queries.
+        #[arg(long, value_delimiter = ',')]
+        only: Vec<u8>,
+        /// Where the figures go as JSON.
+        #[arg(long)]
+        json: PathBuf,
+    },
+    /// Plain DataFusion: Parquet files to Hive-partitioned Parquet files. Prints seconds and rows as JSON.
+    WriteParquet {
+        /// Folder of Parquet files.
+        #[arg(long)]
+        from: String,
+        /// New folder.
+        #[arg(long)]
+        to: String,
+        /// Partition column.
+        #[arg(long)]
+        partition_by: Option<String>,
+        /// Cores.
+        #[arg(long, default_value_t = 2)]
+        cores: usize,
+    },
+    /// Plain DataFusion: the statements of a file, one after another, over CSV folders. Prints seconds as JSON.
+    Statements {
+        /// `COPY (SELECT …) TO …` and `CREATE EXTERNAL TABLE …` statements, separated by `;`.
+        #[arg(long)]
+        sql: PathBuf,
+        /// Cores.
+        #[arg(long, default_value_t = 2)]
+        cores: usize,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let cores = match &arguments.command {
+        Command::Tpch { cores, .. } | Command::WriteParquet { cores, .. } | Command::Statements { cores, .. } => *cores,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores)
+        .thread_stack_size(32 << 20)
+        .enable_all()
+        .build()?;
+    runtime.block_on(async move {
+        match arguments.command {
+            Command::Tpch { master, tables, sql, runs, cores, only, json } => {
+                tpch::run(&tpch::Options { master, tables, sql, runs, cores, only, json }).await
+            }
+            Command::WriteParquet { from, to, partition_by, cores } => {
+                local::write_parquet(&from, &to, partition_by.as_deref(), cores).await
+            }
+            Command::Statements { sql, cores } => local::statements(&sql, cores).await,
+        }
+    })
+}

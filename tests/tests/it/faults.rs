@@ -1,0 +1,315 @@
+//! Kills at chosen moments. PostgreSQL's gate holds a read in its middle, so that the moment is certain; every test
+//! also shows that the fault has happened.
+
+use anyhow::{Context, Result};
+use lake_tests::cluster::Cluster;
+use lake_tests::fixture::Workspace;
+use lake_tests::oracle::{Commit, Oracle};
+use lake_tests::postgres::Postgres;
+use lake_tests::process::signal;
+use lake_tests::{DEADLINE, wait_for};
+use rustix::process::Signal;
+use serde_json::Value;
+
+const ROWS: u64 = 400_000;
+
+/// A source whose rows stop in the middle while the gate is closed; the files of its table are small, so that some are
+/// complete by then.
+const GATED: &str = r#"
+[connection.crm]
+kind = "postgres"
+url = { env = "CRM_URL" }
+
+[[source]]
+name = "numbers"
+connection = "crm"
+query = "SELECT n AS id, md5(n::text) AS word, CASE WHEN n = 300000 THEN gate(n) ELSE n END AS checked FROM generate_series(1::bigint, 400000) AS n"
+
+[[table]]
+name = "bronze.numbers"
+from = "numbers"
+mode = "append"
+target_file_size = "1MiB"
+"#;
+
+const GOLD: &str = r#"
+[[table]]
+name = "gold.numbers"
+mode = "overwrite"
+sql = "SELECT id % 100 AS bucket, count(*) AS numbers, sum(checked) AS total FROM numbers GROUP BY id % 100"
+"#;
+
+fn cluster(server: &Postgres) -> Result<Cluster> {
+    Cluster::builder().env("CRM_URL", &server.url()).start(2)
+}
+
+fn data_commits(table: &str) -> Result<Vec<Commit>> {
+    Ok(Oracle::new().commits(table)?.into_iter().filter(|commit| !commit.added.is_empty()).collect())
+}
+
+/// Every number once, in one commit with one transaction of the job.
+fn assert_numbers_once(workspace: &Workspace, table: &str) -> Result<Commit> {
+    let url = workspace.table(table);
+    let rows = Oracle::new().rows(&url)?;
+    let mut ids: Vec<u64> = rows
+        .iter()
+        .map(|row| row.get(0).and_then(Value::as_str).context("no id")?.parse().context("an id"))
+        .collect::<Result<_>>()?;
+    ids.sort_unstable();
+    assert!(ids.iter().copied().eq(1..=ROWS), "{} rows, expected each of 1..={ROWS} once", ids.len());
+    let mut commits = data_commits(&url)?;
+    assert_eq!(commits.len(), 1, "{commits:?}");
+    let commit = commits.remove(0);
+    assert_eq!(commit.transactions.len(), 1, "{commit:?}");
+    Ok(commit)
+}
+
+fn data_files(workspace: &Workspace, table: &str) -> Vec<String> {
+    let folder = workspace.path().join("warehouse").join(table.replace('.', "/"));
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.ends_with(".parquet")).collect()
+}
+
+#[test]
+fn a_worker_killed_in_mid_query_changes_nothing_in_the_result() -> Result<()> {
+    let server = Postgres::start()?;
+    let mut cluster = cluster(&server)?;
+    let workspace = Workspace::new()?;
+    let job = workspace.job("mid-query", &format!("{GATED}{GOLD}"))?;
+    let gate = server.close_gate()?;
+    let id = cluster.submit_detached(|submit| submit.args(["--only", "gold.numbers"]).arg(&job))?;
+    let ports = gate.wait_for_visitors(1)?;
+    let port = ports.first().copied().context("no port")?;
+    let victim = cluster.worker_with_port(port).context("no worker has the reader's port")?;
+    cluster.kill_worker(victim)?;
+    gate.open()?;
+    let status = cluster.wait_for_state(&id, &["FINISHED", "FAILED", "ERROR"])?;
+    assert_eq!(status.get("state"), Some(&Value::from("FINISHED")), "{status}");
+    let rows = Oracle::new().rows(&workspace.table("gold.numbers"))?;
+    assert_eq!(rows.len(), 100);
+    for row in &rows {
+        assert_eq!(row.get(1), Some(&Value::from("4000")), "{row}");
+    }
+    assert_eq!(data_commits(&workspace.table("gold.numbers"))?.len(), 1);
+    Ok(())
+}
+
+#[test]
+fn a_worker_killed_in_mid_write_leaves_orphans_and_one_commit_with_every_row_once() -> Result<()> {
+    let server = Postgres::start()?;
+    let mut cluster = cluster(&server)?;
+    let workspace = Workspace::new()?;
+    let job = workspace.job("mid-write", GATED)?;
+    let gate = server.close_gate()?;
+    let id = cluster.submit_detached(|submit| submit.arg(&job))?;
+    let ports = gate.wait_for_visitors(1)?;
+    let written = wait_for("a finished data file", DEADLINE, || {
+        let files = data_files(&workspace, "bronze.numbers");
+        (!files.is_empty()).then_some(files)
+    })?;
+    let port = ports.first().copied().context("no port")?;
+    let victim = cluster.worker_with_port(port).context("no worker has the reader's port")?;
+    cluster.kill_worker(victim)?;
+    gate.open()?;
+    let status = cluster.wait_for_state(&id, &["FINISHED", "FAILED", "ERROR"])?;
+    assert_eq!(status.get("state"), Some(&Value::from("FINISHED")), "{status}");
+    let commit = assert_numbers_once(&workspace, "bronze.numbers")?;
+    let orphan = |name: &String| !commit.added.iter().any(|path| path.ends_with(name.as_str()));
+    assert!(written.iter().any(orphan), "the fault came too late: no file of the killed worker is an orphan");
+    Ok(())
+}
+
+#[test]
+fn a_driver_killed_before_its_commit_is_started_again_and_no_row_is_there_twice() -> Result<()> {
+    let server = Postgres::start()?;
+    let cluster = cluster(&server)?;
+    let workspace = Workspace::new()?;
+    let job = workspace.job("before-commit", GATED)?;
+    let gate = server.close_gate()?;
+    let id = cluster.submit_detached(|submit| submit.arg(&job))?;
+    gate.wait_for_visitors(1)?;
+    let (_, driver) = cluster.wait_for_driver()?;
+    assert_eq!(workspace.tables_with_data(), [""; 0]);
+    signal(driver, Signal::KILL)?;
+    wait_for("the second launch of the driver", DEADLINE, || {
+        let status = cluster.status(&id).ok()?;
+        (status.get("attempt")?.as_u64()? >= 2).then_some(())
+    })?;
+    gate.open()?;
+    let status = cluster.wait_for_state(&id, &["FINISHED", "FAILED", "ERROR"])?;
+    assert_eq!(status.get("state"), Some(&Value::from("FINISHED")), "{status}");
+    assert_numbers_once(&workspace, "bronze.numbers")?;
+    Ok(())
+}
+
+#[test]
+fn a_driver_killed_after_a_commit_skips_that_step_and_finishes_the_others() -> Result<()> {
+    let server = Postgres::start()?;
+    let cluster = cluster(&server)?;
+    let workspace = Workspace::new()?;
+    workspace.file("words.csv", "id,word\n1,one\n2,two\n")?;
+    let first = r#"
+[[source]]
+name = "words"
+kind = "files"
+format = "csv"
+path = "words.csv"
+schema = { id = "bigint", word = "string" }
+
+[[table]]
+name = "bronze.words"
+from = "words"
+mode = "append"
+"#;
+    let job = workspace.job("after-commit", &format!("{GATED}{first}"))?;
+    let gate = server.close_gate()?;
+    let id = cluster.submit_detached(|submit| submit.arg(&job))?;
+    gate.wait_for_visitors(1)?;
+    wait_for("the first step's commit", DEADLINE, || {
+        workspace.tables_with_data().contains(&"bronze.words".to_owned()).then_some(())
+    })?;
+    let (_, driver) = cluster.wait_for_driver()?;
+    signal(driver, Signal::KILL)?;
+    gate.open()?;
+    let status = cluster.wait_for_state(&id, &["FINISHED", "FAILED", "ERROR"])?;
+    assert_eq!(status.get("state"), Some(&Value::from("FINISHED")), "{status}");
+    assert!(status.get("attempt").and_then(Value::as_u64) >= Some(2), "{status}");
+    assert_numbers_once(&workspace, "bronze.numbers")?;
+    assert_eq!(Oracle::new().rows(&workspace.table("bronze.words"))?.len(), 2);
+    assert_eq!(data_commits(&workspace.table("bronze.words"))?.len(), 1);
+    Ok(())
+}
+
+#[test]
+fn the_same_submission_sent_twice_runs_once_and_another_job_under_its_id_is_refused() -> Result<()> {
+    let server = Postgres::start()?;
+    let cluster = cluster(&server)?;
+    let workspace = Workspace::new()?;
+    let job = workspace.job("twice", GATED)?;
+    let id = uuid::Uuid::now_v7().to_string();
+    server.close_gate()?.open()?;
+    let first = cluster.submit_detached(|submit| submit.args(["--submission-id", &id]).arg(&job))?;
+    let second = cluster.submit_detached(|submit| submit.args(["--submission-id", &id]).arg(&job))?;
+    assert_eq!(first, second);
+    cluster.wait_for_state(&first, &["FINISHED"])?;
+    let third = cluster.submit().args(["--submission-id", &id]).arg(&job).run()?.succeeded()?;
+    assert!(third.stderr.contains(&first), "{third}");
+    assert_numbers_once(&workspace, "bronze.numbers")?;
+    let other = workspace.job("twice", &GATED.replace("append", "overwrite"))?;
+    let run = cluster.submit().args(["--submission-id", &id]).arg(&other).run()?;
+    run.failed("conflict", "submission-differs", &[&first])?;
+    Ok(())
+}
+
+#[test]
+fn a_restarted_master_knows_every_submission_and_brings_the_open_ones_to_their_end() -> Result<()> {
+    let server = Postgres::start()?;
+    let mut cluster = cluster(&server)?;
+    let workspace = Workspace::new()?;
+    let words = workspace.file("words.csv", "id,word\n1,one\n")?;
+    let small = |name: &str, path: &str| {
+        format!(
+            "[job]\nname = \"{name}\"\n[warehouse]\nroot = \"warehouse\"\n[[source]]\nname = \"words\"\nkind = \"files\"\n\
+             format = \"csv\"\npath = \"{path}\"\n[[table]]\nname = \"{name}.words\"\nfrom = \"words\"\nmode = \"append\"\n"
+        )
+    };
+    let path = words.display().to_string();
+    let finished_job = workspace.file("finished.toml", small("finished", &path))?;
+    let failed_job = workspace.file("failed.toml", small("failed", "missing.csv"))?;
+    let gated_job = workspace.job("gated", GATED)?;
+
+    let finished = cluster.submit_detached(|submit| submit.arg(&finished_job))?;
+    cluster.wait_for_state(&finished, &["FINISHED"])?;
+    let failed = cluster.submit_detached(|submit| submit.args(["--no-supervise"]).arg(&failed_job))?;
+    cluster.wait_for_state(&failed, &["FAILED"])?;
+    let gate = server.close_gate()?;
+    let running = cluster.submit_detached(|submit| submit.arg(&gated_job))?;
+    gate.wait_for_visitors(1)?;
+    // No worker has that much memory: it waits to be placed.
+    let submitted = cluster.submit_detached(|submit| submit.args(["--driver-memory", "900g"]).arg(&finished_job))?;
+    let killed = cluster.submit_detached(|submit| submit.args(["--driver-memory", "900g"]).arg(&finished_job))?;
+    cluster.submit().args(["--kill", &killed]).run()?.succeeded()?;
+    cluster.wait_for_state(&killed, &["KILLED"])?;
+
+    cluster.kill_master()?;
+    assert!(!cluster.master_answers());
+    cluster.start_master()?;
+    cluster.wait_for_workers(2)?;
+    for (id, states) in [
+        (&finished, &["FINISHED"][..]),
+        (&failed, &["FAILED"]),
+        (&killed, &["KILLED"]),
+        (&submitted, &["SUBMITTED"]),
+        (&running, &["RUNNING", "RELAUNCHING"]),
+    ] {
+        cluster.wait_for_state(id, states)?;
+    }
+    gate.open()?;
+    let status = cluster.wait_for_state(&running, &["FINISHED", "FAILED", "ERROR"])?;
+    assert_eq!(status.get("state"), Some(&Value::from("FINISHED")), "{status}");
+    assert_numbers_once(&workspace, "bronze.numbers")?;
+    cluster.submit().args(["--kill", &submitted]).run()?.succeeded()?;
+    cluster.wait_for_state(&submitted, &["KILLED"])?;
+    assert_eq!(Oracle::new().rows(&workspace.table("finished.words"))?.len(), 1);
+    Ok(())
+}
+
+#[test]
+fn a_client_that_waits_survives_a_restart_of_the_master() -> Result<()> {
+    let server = Postgres::start()?;
+    let mut cluster = cluster(&server)?;
+    let workspace = Workspace::new()?;
+    let job = workspace.job("waiting", GATED)?;
+    let gate = server.close_gate()?;
+    let mut client = cluster.submit().arg(&job).start(workspace.path())?;
+    gate.wait_for_visitors(1)?;
+    cluster.kill_master()?;
+    cluster.start_master()?;
+    gate.open()?;
+    let status = client.wait(DEADLINE)?;
+    assert_eq!(status.code(), Some(0), "{}", client.stderr());
+    assert_numbers_once(&workspace, "bronze.numbers")?;
+    Ok(())
+}
+
+#[test]
+fn a_killed_submission_ends_its_query_and_commits_nothing() -> Result<()> {
+    let server = Postgres::start()?;
+    let cluster = cluster(&server)?;
+    let workspace = Workspace::new()?;
+    let job = workspace.job("killed", GATED)?;
+    let gate = server.close_gate()?;
+    let mut client = cluster.submit().arg(&job).start(workspace.path())?;
+    gate.wait_for_visitors(1)?;
+    let run = cluster.submit().args(["--list", "--output", "json"]).run()?.succeeded()?.json()?;
+    let id = run.pointer("/applications/0/driver_id").and_then(Value::as_str).context("no driver id")?.to_owned();
+    let kill = cluster.submit().args(["--kill", &id]).run()?.succeeded()?;
+    assert!(kill.stdout.contains("\"success\" : true"), "{kill}");
+    cluster.wait_for_state(&id, &["KILLED"])?;
+    assert_eq!(client.wait(DEADLINE)?.code(), Some(7), "{}", client.stderr());
+    wait_for("the end of the driver", DEADLINE, || cluster.drivers().is_empty().then_some(()))?;
+    gate.open()?;
+    assert_eq!(workspace.tables_with_data(), [""; 0]);
+    Ok(())
+}
+
+#[test]
+fn ctrl_c_detaches_and_the_job_goes_on() -> Result<()> {
+    let server = Postgres::start()?;
+    let cluster = cluster(&server)?;
+    let workspace = Workspace::new()?;
+    let job = workspace.job("detached", GATED)?;
+    let gate = server.close_gate()?;
+    let mut client = cluster.submit().arg(&job).start(workspace.path())?;
+    gate.wait_for_visitors(1)?;
+    signal(client.pid(), Signal::INT)?;
+    assert_eq!(client.wait(DEADLINE)?.code(), Some(130));
+    let text = client.stderr();
+    let kill = text.lines().find(|line| line.contains("--kill driver-")).context("it does not say how to kill")?;
+    let id = kill.rsplit(' ').next().context("no id")?.to_owned();
+    gate.open()?;
+    cluster.wait_for_state(&id, &["FINISHED"])?;
+    assert_numbers_once(&workspace, "bronze.numbers")?;
+    Ok(())
+}

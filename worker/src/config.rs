@@ -1,0 +1,277 @@
+//! The worker's configuration: file, then environment, then flags; validated once before anything starts. Edge: the
+//! only place that reads the environment.
+
+pub mod units;
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::parser::ValueSource;
+use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser};
+use lake_proto::channel::master_addresses;
+use lake_proto::{ErrorClass, Fault};
+use serde::Deserialize;
+
+use crate::host;
+
+const GIBIBYTE: u64 = 1 << 30;
+const SMALLEST_MEMORY: u64 = 512 << 20;
+
+/// How log lines look on stderr.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// What the worker runs with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Name or address others reach this host by, and the address it listens on.
+    pub host: String,
+    /// gRPC port for masters; 0 takes a free one.
+    pub port: u16,
+    /// Arrow Flight port for readers of shuffle data; 0 takes a free one.
+    pub flight_port: u16,
+    /// HTTP port of the page, health and metrics; 0 takes a free one.
+    pub webui_port: u16,
+    /// Tasks at once. At least 1.
+    pub cores: u32,
+    /// Memory that tasks and drivers share. At least 512 MiB.
+    pub memory_bytes: u64,
+    /// Shuffle files, spills and drivers' directories; workers of one host may share it.
+    pub work_dir: PathBuf,
+    /// Age after which directories of ended applications and abandoned queries are removed.
+    pub work_dir_ttl: Duration,
+    /// `lake://host:port[,host:port...]`
+    pub master_url: String,
+    /// How log lines look.
+    pub log_format: LogFormat,
+}
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub enum Request {
+    /// Run the daemon.
+    Run(Config),
+    /// Print this text and end.
+    Dump(String),
+}
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "lake-worker",
+    version,
+    disable_help_flag = true,
+    about = "Runs tasks and drivers of lake jobs on this host",
+    after_help = "Every option is also a key of --config FILE (TOML, the long name) and an environment variable. \
+                  Flags win over the environment, the environment over the file."
+)]
+struct Flags {
+    /// Name or address others reach this host by
+    #[arg(short = 'h', long, env = "LAKE_WORKER_HOST")]
+    host: Option<String>,
+    /// gRPC port, 0 for any [default: 7078]
+    #[arg(short, long, env = "LAKE_WORKER_PORT")]
+    port: Option<u16>,
+    /// Arrow Flight port, 0 for any [default: 7079]
+    #[arg(long, env = "LAKE_WORKER_FLIGHT_PORT")]
+    flight_port: Option<u16>,
+    /// HTTP port of the page, 0 for any [default: 8081]
+    #[arg(long, env = "LAKE_WORKER_WEBUI_PORT")]
+    webui_port: Option<u16>,
+    /// Tasks at once [default: all cores]
+    #[arg(short, long, env = "LAKE_WORKER_CORES")]
+    cores: Option<u32>,
+    /// Memory for tasks and drivers, for example 8g [default: all but 1 GiB]
+    #[arg(short, long, env = "LAKE_WORKER_MEMORY")]
+    memory: Option<String>,
+    /// Directory for shuffle files, spills and drivers [default: ./work]
+    #[arg(short = 'd', long, env = "LAKE_WORKER_DIR")]
+    work_dir: Option<PathBuf>,
+    /// Age at which leftovers are removed [default: 7d]
+    #[arg(long, env = "LAKE_WORKER_DIR_TTL")]
+    work_dir_ttl: Option<String>,
+    /// Log lines on stderr [default: text]
+    #[arg(long, env = "LAKE_LOG_FORMAT")]
+    log_format: Option<LogFormat>,
+    /// TOML file with any of these options
+    #[arg(long, env = "LAKE_WORKER_CONFIG")]
+    config: Option<PathBuf>,
+    /// Print the effective values with their origin and end
+    #[arg(long)]
+    dump_config: bool,
+    /// Print help
+    #[arg(long, action = ArgAction::Help)]
+    help: Option<bool>,
+    /// Masters, for example lake://h1:7077,h2:7077,h3:7077
+    #[arg(env = "LAKE_MASTER", value_name = "MASTER_URL")]
+    master: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct FileConfig {
+    host: Option<String>,
+    port: Option<u16>,
+    flight_port: Option<u16>,
+    webui_port: Option<u16>,
+    cores: Option<u32>,
+    memory: Option<String>,
+    work_dir: Option<PathBuf>,
+    work_dir_ttl: Option<String>,
+    log_format: Option<LogFormat>,
+    master: Option<String>,
+}
+
+/// Reads the command line (with the program's name first), the environment and the file it names. Prints help or
+/// usage and ends the process when the command line asks for it or is not valid.
+///
+/// # Errors
+/// `invalid-job` when a value or the file is not valid.
+pub fn read(arguments: Vec<String>) -> Result<Request, Fault> {
+    let matches = Flags::command().get_matches_from(arguments);
+    effective(&matches)
+}
+
+fn effective(matches: &ArgMatches) -> Result<Request, Fault> {
+    let flags = Flags::from_arg_matches(matches).map_err(|error| invalid(error.to_string()))?;
+    let file = match &flags.config {
+        None => FileConfig::default(),
+        Some(path) => {
+            let text = fs::read_to_string(path)
+                .map_err(|error| invalid(format!("cannot read config file {}: {error}", path.display())))?;
+            toml::from_str(&text).map_err(|error| invalid(format!("config file {}: {error}", path.display())))?
+        }
+    };
+    let mut picked = Picked { matches, lines: Vec::new() };
+    let cores = std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
+    let memory = host::memory_bytes().map_or(GIBIBYTE, |total| total.saturating_sub(GIBIBYTE).max(SMALLEST_MEMORY));
+    let config = Config {
+        host: picked.pick("host", flags.host, file.host, host::default_host),
+        port: picked.pick("port", flags.port, file.port, || 7078),
+        flight_port: picked.pick("flight_port", flags.flight_port, file.flight_port, || 7079),
+        webui_port: picked.pick("webui_port", flags.webui_port, file.webui_port, || 8081),
+        cores: picked.pick("cores", flags.cores, file.cores, || cores),
+        memory_bytes: units::bytes(&picked.pick("memory", flags.memory, file.memory, || memory.to_string()))
+            .map_err(|why| invalid(format!("memory: {why}")))?,
+        work_dir: picked.pick("work_dir", flags.work_dir, file.work_dir, || PathBuf::from("./work")),
+        work_dir_ttl: units::duration(
+            &picked.pick("work_dir_ttl", flags.work_dir_ttl, file.work_dir_ttl, || "7d".to_owned()),
+        )
+        .map_err(|why| invalid(format!("work-dir-ttl: {why}")))?,
+        log_format: picked.pick("log_format", flags.log_format, file.log_format, || LogFormat::Text),
+        master_url: picked.pick("master", flags.master, file.master, String::new),
+    };
+    if flags.dump_config {
+        return Ok(Request::Dump(picked.lines.join("\n")));
+    }
+    validate(&config)?;
+    Ok(Request::Run(config))
+}
+
+struct Picked<'a> {
+    matches: &'a ArgMatches,
+    lines: Vec<String>,
+}
+
+impl Picked<'_> {
+    fn pick<T: std::fmt::Debug>(
+        &mut self,
+        id: &str,
+        given: Option<T>,
+        file: Option<T>,
+        default: impl FnOnce() -> T,
+    ) -> T {
+        let source = match self.matches.value_source(id) {
+            Some(ValueSource::EnvVariable) => "environment",
+            _ => "flag",
+        };
+        let (value, origin) = match (given, file) {
+            (Some(value), _) => (value, source),
+            (None, Some(value)) => (value, "file"),
+            (None, None) => (default(), "default"),
+        };
+        let text = format!("{value:?}");
+        let text = if text.starts_with('"') { text } else { text.to_lowercase() };
+        let quoted = if text.starts_with(|c: char| c.is_alphabetic()) { format!("\"{text}\"") } else { text };
+        self.lines.push(format!("{} = {quoted} # {origin}", id.replace('_', "-")));
+        value
+    }
+}
+
+fn validate(config: &Config) -> Result<(), Fault> {
+    if config.master_url.is_empty() {
+        return Err(invalid("no master URL: give it as the last argument, for example lake://127.0.0.1:7077"));
+    }
+    master_addresses(&config.master_url)?;
+    if config.cores == 0 {
+        return Err(invalid("cores is 0: expected at least 1"));
+    }
+    if config.memory_bytes < SMALLEST_MEMORY {
+        return Err(invalid(format!("memory is {}: expected at least 512m", units::show_bytes(config.memory_bytes))));
+    }
+    if config.host.is_empty() || config.host.contains(|c: char| c.is_whitespace() || c == '/') {
+        return Err(invalid(format!("host '{}' is not a host name or address", config.host)));
+    }
+    Ok(())
+}
+
+fn invalid(message: impl Into<String>) -> Fault {
+    Fault::new(ErrorClass::InvalidJob, "worker-config", message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Request, Fault> {
+        let arguments = std::iter::once("lake-worker").chain(arguments.iter().copied());
+        effective(&Flags::command().try_get_matches_from(arguments).unwrap())
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_defaults() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("worker.toml");
+        fs::write(&path, "cores = 3\nmemory = \"2g\"\nmaster = \"spark://m:1\"\nwork-dir-ttl = \"1h\"\n").unwrap();
+        let file = path.to_str().unwrap();
+        let Request::Run(config) = parse(&["-h", "10.0.0.1", "-c", "5", "-p", "0", "--config", file]).unwrap() else {
+            panic!("expected a run");
+        };
+        assert_eq!(config.host, "10.0.0.1");
+        assert_eq!((config.cores, config.memory_bytes), (5, 2 << 30));
+        assert_eq!((config.port, config.flight_port, config.webui_port), (0, 7079, 8081));
+        assert_eq!(config.master_url, "spark://m:1");
+        assert_eq!(config.work_dir_ttl, Duration::from_secs(3600));
+        let Request::Dump(text) = parse(&["-c", "5", "--config", file, "--dump-config"]).unwrap() else {
+            panic!("expected a dump");
+        };
+        assert!(text.contains("cores = 5 # flag") && text.contains("memory = \"2g\" # file"), "{text}");
+        assert!(text.contains("flight-port = 7079 # default"), "{text}");
+        toml::from_str::<FileConfig>(&text).unwrap();
+    }
+
+    #[test]
+    fn values_that_cannot_work_are_refused_with_what_was_expected() {
+        for arguments in [
+            &["-h", "a"][..],
+            &["lake://nowhere"],
+            &["-c", "0", "lake://m:1"],
+            &["-m", "1m", "lake://m:1"],
+            &["-m", "much", "lake://m:1"],
+            &["--config", "/no/such/file", "lake://m:1"],
+        ] {
+            assert_eq!(parse(arguments).unwrap_err().class, ErrorClass::InvalidJob, "{arguments:?}");
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("worker.toml");
+        fs::write(&path, "coers = 3\n").unwrap();
+        let error = parse(&["--config", path.to_str().unwrap(), "lake://m:1"]).unwrap_err();
+        assert!(error.message.contains("coers"), "{error}");
+    }
+}

@@ -1,0 +1,140 @@
+//! `lake-worker driver …`: the child process that runs one submission. Edge.
+//!
+//! It ends with the exit code of its error's class, and it does not outlive its worker: a worker that died is declared
+//! lost, and its drivers run elsewhere by then.
+
+use std::ffi::OsString;
+use std::os::unix::process::parent_id;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Parser;
+use lake_engine::driver::{DriverArgs, run_attached};
+use lake_proto::v1::LaunchDriver;
+use lake_proto::{DriverId, ErrorClass, Fault};
+use tokio::signal::unix::{SignalKind, signal};
+
+const LOOK_AT_PARENT: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Parser)]
+#[command(name = "lake-worker driver", about = "Runs one submission; started by the worker")]
+struct Flags {
+    /// The driver's id
+    #[arg(long)]
+    driver_id: String,
+    /// The log index of its assignment
+    #[arg(long)]
+    epoch: u64,
+    /// Masters it may talk to
+    #[arg(long)]
+    master: String,
+    /// Its directory
+    #[arg(long)]
+    work_dir: PathBuf,
+    /// Memory it may use, in bytes; 0 for no limit
+    #[arg(long)]
+    memory: u64,
+    /// Process that it must not outlive
+    #[arg(long)]
+    parent: Option<u32>,
+}
+
+/// A driver's command line.
+#[derive(Debug)]
+pub struct Command {
+    /// What the driver runs with.
+    pub arguments: DriverArgs,
+    /// The worker's process id.
+    pub parent: Option<u32>,
+}
+
+/// The command line of a driver, after the program's name.
+pub fn arguments(launch: &LaunchDriver, directory: &Path) -> Vec<OsString> {
+    let epoch = launch.epoch.to_string();
+    let memory = launch.memory_bytes.to_string();
+    let parent = std::process::id().to_string();
+    let pairs: [(&str, OsString); 6] = [
+        ("--driver-id", launch.driver_id.clone().into()),
+        ("--epoch", epoch.into()),
+        ("--master", launch.master_url.clone().into()),
+        ("--work-dir", directory.into()),
+        ("--memory", memory.into()),
+        ("--parent", parent.into()),
+    ];
+    let mut arguments = vec![OsString::from("driver")];
+    for (name, value) in pairs {
+        arguments.push(name.into());
+        arguments.push(value);
+    }
+    arguments
+}
+
+/// Reads the command line (with the program's name first). Prints usage and ends the process when it is not valid.
+///
+/// # Errors
+/// `invalid-job` when the driver id is not one.
+pub fn read(arguments: Vec<String>) -> Result<Command, Fault> {
+    let flags = Flags::parse_from(arguments);
+    let driver_id: DriverId =
+        flags.driver_id.parse().map_err(|error| Fault::new(ErrorClass::InvalidJob, "driver-id", format!("{error}")))?;
+    let arguments = DriverArgs {
+        master_url: flags.master,
+        driver_id,
+        epoch: flags.epoch,
+        work_dir: flags.work_dir,
+        memory_bytes: flags.memory,
+    };
+    Ok(Command { arguments, parent: flags.parent })
+}
+
+/// Runs the submission to its end.
+///
+/// # Errors
+/// What the driver ended with; `cancelled` after SIGTERM or SIGINT, `unavailable` when the worker is gone.
+pub async fn run(command: Command) -> Result<(), Fault> {
+    let failed = |error: std::io::Error| {
+        Fault::new(ErrorClass::Internal, "signals", format!("cannot listen for signals: {error}"))
+    };
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let killed = || Fault::new(ErrorClass::Cancelled, "driver-killed", "the driver was told to end");
+    tokio::select! {
+        outcome = Box::pin(run_attached(command.arguments)) => outcome,
+        _ = terminate.recv() => Err(killed()),
+        _ = interrupt.recv() => Err(killed()),
+        () = orphaned(command.parent) => {
+            Err(Fault::new(ErrorClass::Unavailable, "worker-lost", "the worker of this driver is gone"))
+        }
+    }
+}
+
+/// Ends when the parent is another process than `parent`, by default the one there is now.
+async fn orphaned(parent: Option<u32>) {
+    let parent = parent.unwrap_or_else(parent_id);
+    while parent_id() == parent {
+        tokio::time::sleep(LOOK_AT_PARENT).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_driver_reads_what_its_worker_writes() {
+        let launch = LaunchDriver {
+            driver_id: "driver-1".to_owned(),
+            epoch: 9,
+            app_id: "app-1".to_owned(),
+            memory_bytes: 512,
+            master_url: "lake://m:1".to_owned(),
+        };
+        let written = arguments(&launch, Path::new("/work/app-1/driver-1"));
+        assert_eq!(written.first().unwrap(), "driver");
+        let command = read(written.into_iter().map(|text| text.into_string().unwrap()).collect()).unwrap();
+        assert_eq!(command.parent, Some(std::process::id()));
+        let read = command.arguments;
+        assert_eq!((read.driver_id.as_str(), read.epoch, read.memory_bytes), ("driver-1", 9, 512));
+        assert_eq!((read.master_url.as_str(), read.work_dir.to_str().unwrap()), ("lake://m:1", "/work/app-1/driver-1"));
+    }
+}

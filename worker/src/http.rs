@@ -1,0 +1,103 @@
+//! The worker's page, health, metrics and driver logs over HTTP. Edge: reads, never changes anything.
+
+mod metrics;
+mod page;
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::{Path, State as Extract};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::map_response;
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use tokio::sync::watch;
+
+use crate::drivers::Drivers;
+use crate::logs::{Logs, Which};
+use crate::registration::{Offer, State};
+use crate::tasks::Tasks;
+use crate::workdir::WorkDir;
+
+/// The end of a log that the page shows.
+const LOG_TAIL_BYTES: u64 = 1 << 20;
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; \
+                      frame-ancestors 'none'";
+
+/// What the page shows.
+pub struct View {
+    /// What this worker offers.
+    pub offer: Offer,
+    /// Whether a master knows it.
+    pub state: watch::Receiver<State>,
+    /// Its tasks.
+    pub tasks: Arc<Tasks>,
+    /// Its drivers.
+    pub drivers: Arc<Drivers>,
+    /// Their logs.
+    pub logs: Logs,
+    /// Where its files are.
+    pub work: Arc<WorkDir>,
+    /// When it started.
+    pub started: Instant,
+}
+
+/// The routes.
+pub fn router(view: View) -> Router {
+    Router::new()
+        .route("/", get(show_page))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(show_metrics))
+        .route("/logs/{driver}/{stream}", get(show_log))
+        .with_state(Arc::new(view))
+        .layer(map_response(guard))
+}
+
+/// Nothing that a driver printed may run in a browser.
+async fn guard(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+async fn show_page(Extract(view): Extract<Arc<View>>) -> Html<String> {
+    Html(page::render(&view))
+}
+
+async fn ready(Extract(view): Extract<Arc<View>>) -> (StatusCode, String) {
+    match &*view.state.borrow() {
+        State::Registered { worker_id, master } => (StatusCode::OK, format!("registered as {worker_id} at {master}\n")),
+        State::Searching(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not registered: {why}\n")),
+    }
+}
+
+async fn show_metrics(Extract(view): Extract<Arc<View>>) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics::render(&view)).into_response()
+}
+
+async fn show_log(Extract(view): Extract<Arc<View>>, Path((driver, stream)): Path<(String, String)>) -> Response {
+    const TEXT: &str = "text/plain; charset=utf-8";
+    let Some(which) = Which::named(&stream) else {
+        let text = "this log is not known: expected stdout or stderr\n";
+        return (StatusCode::NOT_FOUND, [(header::CONTENT_TYPE, TEXT)], text).into_response();
+    };
+    match view.logs.tail(&driver, which, LOG_TAIL_BYTES).await {
+        Ok((0, bytes)) => ([(header::CONTENT_TYPE, TEXT)], bytes).into_response(),
+        Ok((offset, bytes)) => {
+            let mut text = String::new();
+            let _ = writeln!(text, "... {offset} bytes before this are not shown ...");
+            text.push_str(&String::from_utf8_lossy(&bytes));
+            ([(header::CONTENT_TYPE, TEXT)], text).into_response()
+        }
+        Err(fault) => {
+            let status = StatusCode::from_u16(fault.class.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            (status, [(header::CONTENT_TYPE, TEXT)], format!("{fault}\n")).into_response()
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! What drivers printed, to masters (gRPC) and to the page. Ids come in, never paths. Edge.
+
+use std::io::SeekFrom;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures::Stream;
+use lake_proto::v1::worker_logs_server::WorkerLogs;
+use lake_proto::v1::{LogChunk, ReadLogRequest};
+use lake_proto::{DriverId, ErrorClass, Fault};
+use tokio::fs::File;
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::task::TaskTracker;
+use tonic::{Request, Response, Status};
+
+use crate::drivers::Drivers;
+use crate::workdir::WorkDir;
+
+const CHUNK_BYTES: usize = 64 << 10;
+/// Chunks that may wait for a slow reader.
+const READ_AHEAD: usize = 4;
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// Which of a driver's two logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// What it printed.
+    Stdout,
+    /// What it logged.
+    Stderr,
+}
+
+impl Which {
+    /// The log with this name; both the empty name and `stdout` mean the first.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "" | "stdout" => Some(Self::Stdout),
+            "stderr" => Some(Self::Stderr),
+            _ => None,
+        }
+    }
+
+    fn file(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        }
+    }
+}
+
+/// The logs of the drivers that run or ran here.
+#[derive(Clone)]
+pub struct Logs {
+    work: Arc<WorkDir>,
+    drivers: Arc<Drivers>,
+    tracker: TaskTracker,
+}
+
+impl Logs {
+    /// Logs below the work directory.
+    pub fn new(work: Arc<WorkDir>, drivers: Arc<Drivers>) -> Self {
+        Self { work, drivers, tracker: TaskTracker::new() }
+    }
+
+    /// The last bytes of a log, at most `limit`, and the offset of the first of them.
+    ///
+    /// # Errors
+    /// `not-found` when no such driver ran here, `unavailable` when its log cannot be read.
+    pub async fn tail(&self, driver: &str, which: Which, limit: u64) -> Result<(u64, Bytes), Fault> {
+        let path = self.path(driver, which)?;
+        let unreadable = |error: std::io::Error| {
+            Fault::new(ErrorClass::Unavailable, "log", format!("the log of {driver} cannot be read: {error}"))
+        };
+        let mut file = File::open(path).await.map_err(unreadable)?;
+        let length = file.metadata().await.map_err(unreadable)?.len();
+        let offset = length.saturating_sub(limit);
+        file.seek(SeekFrom::Start(offset)).await.map_err(unreadable)?;
+        let mut bytes = Vec::new();
+        file.take(limit).read_to_end(&mut bytes).await.map_err(unreadable)?;
+        Ok((offset, bytes.into()))
+    }
+
+    fn path(&self, driver: &str, which: Which) -> Result<PathBuf, Fault> {
+        let id: DriverId =
+            driver.parse().map_err(|error| Fault::new(ErrorClass::InvalidJob, "driver-id", format!("{error}")))?;
+        let missing = || {
+            let message = format!("driver {id} has no logs on this worker: it ran elsewhere, or they were cleaned up");
+            Fault::new(ErrorClass::NotFound, "log", message)
+        };
+        let path = self.work.find_driver(&id).ok_or_else(missing)?.join(which.file());
+        // A driver may write what it likes into its directory, also links.
+        let canonical = path.canonicalize().map_err(|_| missing())?;
+        if canonical.starts_with(self.work.root()) { Ok(canonical) } else { Err(missing()) }
+    }
+
+    /// As [`Self::path`]; waits for the log of a driver that is just being started.
+    async fn path_soon(&self, request: &ReadLogRequest, which: Which) -> Result<PathBuf, Fault> {
+        loop {
+            let starting = request.driver_id.parse().is_ok_and(|driver| self.drivers.is_running(&driver));
+            match self.path(&request.driver_id, which) {
+                Err(fault) if request.follow && starting && fault.class == ErrorClass::NotFound => {
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+                found => return found,
+            }
+        }
+    }
+
+    /// Sends a log from `offset` on. With `follow` until the driver has ended and everything was sent.
+    async fn send(self, request: ReadLogRequest, path: PathBuf, chunks: mpsc::Sender<Result<LogChunk, Status>>) {
+        if let Err(error) = self.copy(&request, path, &chunks).await {
+            let fault = Fault::new(
+                ErrorClass::Unavailable,
+                "log",
+                format!("the log of {} cannot be read: {error}", request.driver_id),
+            );
+            // Nobody to tell when the reader is gone.
+            let _ = chunks.send(Err(fault.into())).await;
+        }
+    }
+
+    async fn copy(
+        &self,
+        request: &ReadLogRequest,
+        path: PathBuf,
+        chunks: &mpsc::Sender<Result<LogChunk, Status>>,
+    ) -> std::io::Result<()> {
+        let mut file = File::open(path).await?;
+        let mut offset = request.offset;
+        file.seek(SeekFrom::Start(offset)).await?;
+        loop {
+            // Asked before reading: what a driver printed before its end is in the file when it has ended.
+            let running = request.driver_id.parse().is_ok_and(|driver| self.drivers.is_running(&driver));
+            loop {
+                let mut data = BytesMut::with_capacity(CHUNK_BYTES);
+                if file.read_buf(&mut data).await? == 0 {
+                    break;
+                }
+                let data = data.freeze();
+                let length = u64::try_from(data.len()).unwrap_or(0);
+                if chunks.send(Ok(LogChunk { data, offset })).await.is_err() {
+                    return Ok(());
+                }
+                offset += length;
+            }
+            if !request.follow || !running {
+                return Ok(());
+            }
+            tokio::select! {
+                () = chunks.closed() => return Ok(()),
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+            }
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl WorkerLogs for Logs {
+    type ReadLogStream = Pin<Box<dyn Stream<Item = Result<LogChunk, Status>> + Send>>;
+
+    async fn read_log(&self, request: Request<ReadLogRequest>) -> Result<Response<Self::ReadLogStream>, Status> {
+        let request = request.into_inner();
+        let which = Which::named(&request.stream).ok_or_else(|| {
+            let message = format!("log '{}' is not known: expected stdout or stderr", request.stream);
+            Status::from(Fault::new(ErrorClass::InvalidJob, "log", message))
+        })?;
+        let path = self.path_soon(&request, which).await.map_err(Status::from)?;
+        let (sender, receiver) = mpsc::channel(READ_AHEAD);
+        self.tracker.spawn(self.clone().send(request, path, sender));
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+}

@@ -1,0 +1,375 @@
+//! Tasks: what a master launched here, until each attempt has really ended. Edge.
+//!
+//! An attempt runs on the compute threads; a supervisor on the service threads waits for it, reports it once, and
+//! removes what nobody may read. An attempt that failed or was cancelled is reported, and so its cores freed, only
+//! when the last of its streams is gone.
+
+mod attempt;
+mod clients;
+mod compute;
+mod failure;
+mod probe;
+mod query;
+mod result;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use ballista_core::registry::BallistaFunctionRegistry;
+use lake_engine::EngineError;
+use lake_engine::session;
+use lake_proto::v1::{Ack, LaunchTask, PrepareQuery, TaskMetrics, TaskRef, TaskStatus, task_status::Outcome};
+use lake_proto::{ErrorClass, Fault, QueryId};
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::attempt::{Attempt, AttemptId, Output};
+use self::clients::Clients;
+use self::compute::Compute;
+pub use self::compute::STACK_BYTES;
+use self::failure::Failed;
+use self::probe::Counters;
+use self::query::{Query, Shared};
+use crate::registration::outbox::Outbox;
+use crate::workdir::WorkDir;
+
+const STILL_ENDING: Duration = Duration::from_secs(10);
+
+/// A running attempt, for heartbeats and people.
+#[derive(Debug, Clone)]
+pub struct Running {
+    /// Which attempt.
+    pub task: TaskRef,
+    /// Its application; for people.
+    pub app_id: String,
+    /// Cores it holds.
+    pub cores: u32,
+    /// What it has produced so far.
+    pub metrics: TaskMetrics,
+}
+
+/// How many attempts ended in which way since the start.
+#[derive(Debug, Default)]
+pub struct Totals {
+    /// Ended with an output.
+    pub done: AtomicU64,
+    /// Ended with an error.
+    pub failed: AtomicU64,
+    /// Ended because they were told to.
+    pub cancelled: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    task: TaskRef,
+    app_id: String,
+    cores: u32,
+    token: CancellationToken,
+    counters: Arc<Counters>,
+    started: Instant,
+}
+
+/// The tasks of this worker.
+#[derive(Debug)]
+pub struct Tasks {
+    cores: usize,
+    memory_bytes: u64,
+    work: Arc<WorkDir>,
+    outbox: Arc<Outbox>,
+    compute: Compute,
+    clients: Arc<Clients>,
+    shared: Mutex<Option<Shared>>,
+    queries: Mutex<BTreeMap<QueryId, Arc<Query>>>,
+    attempts: Mutex<BTreeMap<AttemptId, Entry>>,
+    totals: Totals,
+    stopping: AtomicBool,
+    // Supervisors and removals; they run on the service threads.
+    service: Handle,
+    tracker: TaskTracker,
+    // Grows when the master gives this worker up: attempts of an earlier life report nothing.
+    life: AtomicU64,
+}
+
+impl Tasks {
+    /// No task yet. Must be called on the service runtime.
+    pub fn new(cores: u32, memory_bytes: u64, work: Arc<WorkDir>, outbox: Arc<Outbox>) -> Arc<Self> {
+        let cores = usize::try_from(cores).unwrap_or(1);
+        Arc::new(Self {
+            cores,
+            memory_bytes,
+            work,
+            outbox,
+            compute: Compute::new(cores),
+            clients: Arc::new(Clients::default()),
+            shared: Mutex::new(None),
+            queries: Mutex::default(),
+            attempts: Mutex::default(),
+            totals: Totals::default(),
+            stopping: AtomicBool::new(false),
+            service: Handle::current(),
+            tracker: TaskTracker::new(),
+            life: AtomicU64::new(0),
+        })
+    }
+
+    /// Makes a query known. A repeat changes nothing. What is wrong with it is told by its first task.
+    pub fn prepare(&self, message: &PrepareQuery) {
+        let id: QueryId = match message.query_id.parse() {
+            Ok(id) => id,
+            Err(error) => {
+                tracing::error!(error = %error, "a query was not prepared");
+                return;
+            }
+        };
+        let mut queries = lock(&self.queries);
+        queries.entry(id).or_insert_with_key(|id| {
+            Arc::new(Query::new(id.clone(), message, self.cores, self.shared().map_err(Fault::from)))
+        });
+    }
+
+    /// Starts an attempt. A repeat of a running one changes nothing; every other call is answered by exactly one
+    /// status in the outbox.
+    pub fn launch(self: &Arc<Self>, launch: LaunchTask) {
+        let task = launch.task.clone().unwrap_or_default();
+        let refused = |code: &str, message: String| {
+            let failed = Failed::from(EngineError::unavailable(code, message));
+            self.report(&task, Outcome::Failed(failed.into_message()), TaskMetrics::default());
+        };
+        let Ok(query_id) = task.query_id.parse::<QueryId>() else {
+            return refused("query-id", format!("query id '{}' is not valid", task.query_id));
+        };
+        if self.stopping.load(Ordering::Acquire) {
+            return refused("worker-stopping", "this worker is stopping".to_owned());
+        }
+        let Some(query) = lock(&self.queries).get(&query_id).cloned() else {
+            return refused("query-unknown", format!("query {query_id} was not prepared on this worker"));
+        };
+        let id = AttemptId { query: query_id, number: task.attempt };
+        let counters = Arc::new(Counters::default());
+        let entry = Entry {
+            task: task.clone(),
+            app_id: query.app_id.clone(),
+            cores: launch.cores,
+            token: query.token.child_token(),
+            counters: counters.clone(),
+            started: Instant::now(),
+        };
+        let told = entry.token.clone();
+        {
+            let mut attempts = lock(&self.attempts);
+            if attempts.contains_key(&id) {
+                return;
+            }
+            attempts.insert(id.clone(), entry);
+        }
+        let attempt = Attempt {
+            query: query.clone(),
+            stage: task.stage_id,
+            number: task.attempt,
+            launch,
+            counters,
+            stop: told.child_token(),
+            clients: self.clients.clone(),
+            work: self.work.clone(),
+        };
+        let life = self.life.load(Ordering::Acquire);
+        let supervised = Arc::clone(self).supervise(id, attempt, told, life);
+        query.attempts.spawn_on(self.tracker.track_future(supervised), &self.service);
+    }
+
+    /// Tells an attempt to stop; it reports when it has. Nothing happens to one that is not running.
+    pub fn cancel(&self, task: &TaskRef) {
+        let Ok(query) = task.query_id.parse() else { return };
+        if let Some(entry) = lock(&self.attempts).get(&AttemptId { query, number: task.attempt }) {
+            entry.token.cancel();
+        }
+    }
+
+    /// Forgets a query: its attempts stop, and its files go when they have ended.
+    pub fn drop_query(self: &Arc<Self>, query_id: &str) {
+        let Ok(id) = query_id.parse::<QueryId>() else { return };
+        let query = lock(&self.queries).remove(&id);
+        if let Some(query) = &query {
+            query.token.cancel();
+            query.attempts.close();
+        }
+        let work = self.work.clone();
+        let removed = async move {
+            if let Some(query) = query {
+                query.attempts.wait().await;
+            }
+            let removed = tokio::task::spawn_blocking(move || work.remove_query(&id)).await;
+            if let Err(error) = removed {
+                tracing::error!(error = %error, "removal of a query's files panicked");
+            }
+        };
+        self.tracker.spawn_on(removed, &self.service);
+    }
+
+    /// Stops everything because the master no longer knows this worker; nothing of it is reported. Ends when all
+    /// attempts have, or after `patience`.
+    pub async fn abandon(self: &Arc<Self>, patience: Duration) {
+        self.life.fetch_add(1, Ordering::AcqRel);
+        let queries: Vec<QueryId> = lock(&self.queries).keys().cloned().collect();
+        for query in queries {
+            self.drop_query(query.as_str());
+        }
+        self.wait_idle(patience).await;
+    }
+
+    /// Takes no more tasks and stops the running ones; each is reported as lost with the worker. Ends when all have
+    /// ended, or after `patience`.
+    pub async fn stop(&self, patience: Duration) {
+        self.stopping.store(true, Ordering::Release);
+        for entry in lock(&self.attempts).values() {
+            entry.token.cancel();
+        }
+        self.wait_idle(patience).await;
+    }
+
+    /// The attempts running now, in a fixed order.
+    pub fn running(&self) -> Vec<Running> {
+        lock(&self.attempts)
+            .values()
+            .map(|entry| Running {
+                task: entry.task.clone(),
+                app_id: entry.app_id.clone(),
+                cores: entry.cores,
+                metrics: metrics(&entry.counters, entry.started, 0),
+            })
+            .collect()
+    }
+
+    /// Queries that are prepared and not dropped.
+    pub fn queries(&self) -> BTreeSet<String> {
+        lock(&self.queries).keys().map(ToString::to_string).collect()
+    }
+
+    /// Attempts that ended, by outcome.
+    pub fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// Bytes that tasks have reserved in the pool they share.
+    pub fn memory_used(&self) -> u64 {
+        let shared = lock(&self.shared);
+        let reserved = shared.as_ref().map_or(0, |shared| shared.runtime.memory_pool.reserved());
+        u64::try_from(reserved).unwrap_or(u64::MAX)
+    }
+
+    async fn supervise(self: Arc<Self>, id: AttemptId, attempt: Attempt, told: CancellationToken, life: u64) {
+        let (stage, counters) = (attempt.stage, attempt.counters.clone());
+        let (ended, stop) = (CancellationToken::new(), attempt.stop.clone());
+        let outcome = match self.compute.spawn(attempt::run(attempt, ended.clone().drop_guard())) {
+            Err(error) => Err(Failed::from(error)),
+            Ok(running) => running.await.unwrap_or_else(|error| {
+                Err(Failed::from(match error.try_into_panic() {
+                    Ok(panic) => probe::panic_fault(panic.as_ref()),
+                    Err(_) => EngineError::unavailable("worker-stopping", "this worker is stopping"),
+                }))
+            }),
+        };
+        if outcome.is_err() {
+            // Not always done by the attempt itself: it may have panicked.
+            stop.cancel();
+            wait_ended(&ended, &id).await;
+        }
+        let started = lock(&self.attempts).get(&id).map_or_else(Instant::now, |entry| entry.started);
+        let spilled = outcome.as_ref().map_or(0, |output| output.spilled_bytes);
+        let metrics = metrics(&counters, started, spilled);
+        let failed = outcome.is_err();
+        let outcome = self.outcome(&id, outcome, &told);
+        if life == self.life.load(Ordering::Acquire) {
+            // In the outbox before it is off the list, so that no heartbeat misses both.
+            let task = lock(&self.attempts).get(&id).map(|entry| entry.task.clone()).unwrap_or_default();
+            self.report(&task, outcome, metrics);
+        }
+        lock(&self.attempts).remove(&id);
+        if failed {
+            let work = self.work.clone();
+            let removed = tokio::task::spawn_blocking(move || work.remove_attempt(&id.query, stage, id.number)).await;
+            if let Err(error) = removed {
+                tracing::error!(error = %error, "removal of an attempt's files panicked");
+            }
+        }
+    }
+
+    fn outcome(&self, id: &AttemptId, outcome: Result<Output, Failed>, told: &CancellationToken) -> Outcome {
+        let failed = match outcome {
+            Ok(output) => {
+                self.totals.done.fetch_add(1, Ordering::Relaxed);
+                return Outcome::Done(output.done);
+            }
+            Err(_) if self.stopping.load(Ordering::Acquire) => {
+                Failed::from(EngineError::unavailable("worker-stopping", "this worker was stopped"))
+            }
+            Err(_) if told.is_cancelled() => {
+                self.totals.cancelled.fetch_add(1, Ordering::Relaxed);
+                return Outcome::Cancelled(Ack {});
+            }
+            Err(failed) => failed,
+        };
+        self.totals.failed.fetch_add(1, Ordering::Relaxed);
+        let (class, code) = (failed.fault.class.name(), failed.fault.code.as_str());
+        tracing::warn!(query_id = %id.query, attempt = id.number, error.class = class, error.code = code,
+            error = %failed.fault, "a task failed");
+        Outcome::Failed(failed.into_message())
+    }
+
+    fn report(&self, task: &TaskRef, outcome: Outcome, metrics: TaskMetrics) {
+        self.outbox.task(TaskStatus {
+            seq: 0,
+            task: Some(task.clone()),
+            outcome: Some(outcome),
+            metrics: Some(metrics),
+        });
+    }
+
+    fn shared(&self) -> Result<Shared, EngineError> {
+        let mut shared = lock(&self.shared);
+        if let Some(shared) = shared.as_ref() {
+            return Ok(shared.clone());
+        }
+        let memory = usize::try_from(self.memory_bytes)
+            .map_err(|_| EngineError::new(ErrorClass::Resource, "memory", "the memory setting is too large"))?;
+        let made = Shared {
+            runtime: session::runtime(memory, &self.work.spill())?,
+            functions: Arc::new(BallistaFunctionRegistry::default()),
+        };
+        *shared = Some(made.clone());
+        Ok(made)
+    }
+
+    async fn wait_idle(&self, patience: Duration) {
+        self.tracker.close();
+        let idle = tokio::time::timeout(patience, self.tracker.wait()).await;
+        self.tracker.reopen();
+        if idle.is_err() {
+            tracing::warn!(attempts = lock(&self.attempts).len(), "tasks did not end in time");
+        }
+    }
+}
+
+async fn wait_ended(ended: &CancellationToken, id: &AttemptId) {
+    while tokio::time::timeout(STILL_ENDING, ended.cancelled()).await.is_err() {
+        tracing::warn!(query_id = %id.query, attempt = id.number, "a stopped task still holds its core");
+    }
+}
+
+fn metrics(counters: &Counters, started: Instant, spilled_bytes: u64) -> TaskMetrics {
+    TaskMetrics {
+        rows: counters.rows(),
+        bytes: counters.bytes(),
+        elapsed_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        spilled_bytes,
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,89 @@
+//! The session of one query on this worker: settings, stores and functions its tasks share.
+
+use std::sync::Arc;
+
+use ballista_core::extension::SessionConfigHelperExt;
+use ballista_core::registry::BallistaFunctionRegistry;
+use ballista_core::serde::protobuf::KeyValuePair;
+use datafusion::execution::TaskContext;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::prelude::SessionConfig;
+use lake_engine::session::cluster_config;
+use lake_engine::stores::{Profiles, Stores};
+use lake_proto::v1::PrepareQuery;
+use lake_proto::{ErrorClass, Fault, QueryId};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// What all tasks of all queries share.
+#[derive(Debug, Clone)]
+pub(super) struct Shared {
+    pub(super) runtime: Arc<RuntimeEnv>,
+    pub(super) functions: Arc<BallistaFunctionRegistry>,
+}
+
+/// A query this worker may run tasks of.
+#[derive(Debug)]
+pub(super) struct Query {
+    pub(super) id: QueryId,
+    /// The application it belongs to; for people.
+    pub(super) app_id: String,
+    /// Stops all its attempts.
+    pub(super) token: CancellationToken,
+    /// Its attempts, until each has really ended.
+    pub(super) attempts: TaskTracker,
+    session: Result<Session, Fault>,
+}
+
+#[derive(Debug)]
+struct Session {
+    config: SessionConfig,
+    shared: Shared,
+}
+
+impl Query {
+    /// The query as its master describes it. A description that is not valid fails its tasks, not the worker.
+    pub(super) fn new(id: QueryId, message: &PrepareQuery, cores: usize, shared: Result<Shared, Fault>) -> Self {
+        let session = shared.and_then(|shared| Ok(Session { config: config(message, cores)?, shared }));
+        Self {
+            id,
+            app_id: message.app_id.clone(),
+            token: CancellationToken::new(),
+            attempts: TaskTracker::new(),
+            session,
+        }
+    }
+
+    /// The context of one attempt.
+    pub(super) fn context(&self, task: String) -> Result<Arc<TaskContext>, Fault> {
+        let Session { config, shared } = self.session.as_ref().map_err(Clone::clone)?;
+        let functions = &shared.functions;
+        Ok(Arc::new(TaskContext::new(
+            Some(task),
+            self.id.to_string(),
+            config.clone(),
+            functions.scalar_functions.clone(),
+            functions.higher_order_functions.clone(),
+            functions.aggregate_functions.clone(),
+            functions.window_functions.clone(),
+            shared.runtime.clone(),
+        )))
+    }
+}
+
+fn config(message: &PrepareQuery, cores: usize) -> Result<SessionConfig, Fault> {
+    let mut settings = Vec::with_capacity(message.settings.len());
+    for setting in &message.settings {
+        settings.push(KeyValuePair { key: setting.key.clone(), value: Some(setting.value.clone()) });
+    }
+    let profiles: Profiles = if message.profiles.is_empty() {
+        Profiles::default()
+    } else {
+        serde_json::from_slice(&message.profiles).map_err(|error| {
+            let message = format!("storage profiles of query {} do not decode: {error}", message.query_id);
+            Fault::new(ErrorClass::Internal, "profiles", message)
+        })?
+    };
+    let config = cluster_config(cores).update_from_key_value_pair(&settings);
+    Ok(config.with_extension(Arc::new(Stores::new(profiles))))
+}
