@@ -1,7 +1,5 @@
 //! Tables on disk, written and read through the plan nodes, each plan sent through the codec first.
 
-#[cfg(feature_bench)]
-mod bench_tmp;
 mod features;
 mod reads;
 mod writes;

@@ -114,7 +114,11 @@ impl Step<'_> {
             Target::Exists(snapshot) => WriteSpec::new(snapshot, table.target_file_size_bytes)?,
             Target::New(new) => WriteSpec::create(&self.location, new, table.target_file_size_bytes)?,
         };
-        let checks = self.checks(&session, &spec)?;
+        let constraints = match &target {
+            Target::Exists(snapshot) => snapshot.constraints(),
+            Target::New(_) => Vec::new(),
+        };
+        let checks = self.checks(&session, &spec, constraints)?;
         let written = self.run_write(&session, input, spec.clone().with_checks(checks)).await?;
         let rows = match (&table.mode, &target) {
             (WriteMode::Append, _) => Rows { written, mode: Mode::Append, survivors: Written::default() },
@@ -214,7 +218,14 @@ impl Step<'_> {
         }
     }
 
-    fn checks(&self, session: &SessionContext, spec: &WriteSpec) -> Result<Vec<Check>> {
+    /// The step's expectations, then what the table itself demands: its CHECK constraints (name and text), and that
+    /// new rows match what they replace.
+    fn checks(
+        &self,
+        session: &SessionContext,
+        spec: &WriteSpec,
+        constraints: Vec<(String, String)>,
+    ) -> Result<Vec<Check>> {
         let schema = DFSchema::try_from(spec.schema().as_ref().clone())?;
         let check = |name: String, text: &str, kind: CheckKind| {
             let expression = session
@@ -231,6 +242,9 @@ impl Step<'_> {
                 ExpectationAction::Fail => CheckKind::Fail,
             };
             checks.push(check(expectation.name.clone(), &expectation.check, kind)?);
+        }
+        for (name, text) in constraints {
+            checks.push(check(name, &text, CheckKind::Constraint)?);
         }
         if let WriteMode::ReplaceWhere { predicate } = &self.table.mode {
             checks.push(check(format!("replace_where: {predicate}"), predicate, CheckKind::Constraint)?);

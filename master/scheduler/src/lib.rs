@@ -38,6 +38,8 @@ mod settings;
 mod status;
 
 pub use handle::{Scheduler, WorkerInfo};
+/// Version of the plan codec that drivers, masters and workers must share.
+pub use lake_engine::codec::VERSION as CODEC_VERSION;
 pub use overview::{Overview, QueryOverview, WorkerOverview};
 pub use settings::SchedulerSettings;
 

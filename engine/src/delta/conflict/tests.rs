@@ -95,6 +95,9 @@ fn rows_of(files: &[File]) -> Rows {
     rows
 }
 
+/// Removes, adds, whether it is blind, what it reads, and its effect on rows.
+type Parts = (Vec<File>, Vec<File>, bool, Option<u8>, Box<dyn Fn(&mut Rows)>);
+
 struct Plan {
     removes: Vec<File>,
     adds: Vec<File>,
@@ -109,47 +112,46 @@ fn plan(operation: &Operation, files: &[File], fresh: u32) -> Plan {
     let in_part = |part: u8| files.iter().filter(move |file| file.part == part).cloned().collect::<Vec<File>>();
     let new = |part: u8, rows: BTreeSet<u32>| File { path: fresh, vector: 0, part, rows };
     let row: BTreeSet<u32> = [fresh].into();
-    let (removes, adds, is_blind, reads, serial): (Vec<File>, Vec<File>, bool, Option<u8>, Box<dyn Fn(&mut Rows)>) =
-        match *operation {
-            Operation::Append(part) => {
-                let serial = Box::new(move |rows: &mut Rows| {
-                    rows.entry(part).or_default().insert(fresh);
-                });
-                (vec![], vec![new(part, row)], true, None, serial)
-            }
-            Operation::Overwrite(part) => {
-                let serial = Box::new(move |rows: &mut Rows| *rows = [(part, [fresh].into())].into());
-                (files.to_vec(), vec![new(part, row)], false, None, serial)
-            }
-            Operation::Replace(part) => {
-                let serial = Box::new(move |rows: &mut Rows| {
-                    rows.insert(part, [fresh].into());
-                });
-                (in_part(part), vec![new(part, row)], false, Some(part), serial)
-            }
-            Operation::Compact(part) => {
-                let rows = in_part(part).into_iter().flat_map(|file| file.rows).collect();
-                (in_part(part), vec![new(part, rows)], true, None, Box::new(|_: &mut Rows| {}))
-            }
-            Operation::Delete(part, index) => {
-                let rows: Vec<(File, u32)> = in_part(part)
-                    .into_iter()
-                    .flat_map(|file| file.rows.clone().into_iter().map(move |row| (file.clone(), row)))
-                    .collect();
-                match rows.get(index % rows.len().max(1)) {
-                    None => (vec![], vec![], false, Some(part), Box::new(|_: &mut Rows| {})),
-                    Some((file, row)) => {
-                        let row = *row;
-                        let left = file.rows.iter().copied().filter(|other| *other != row).collect();
-                        let hidden = File { vector: fresh, rows: left, ..file.clone() };
-                        let serial = Box::new(move |rows: &mut Rows| {
-                            rows.entry(part).or_default().remove(&row);
-                        });
-                        (vec![file.clone()], vec![hidden], false, Some(part), serial)
-                    }
+    let (removes, adds, is_blind, reads, serial): Parts = match *operation {
+        Operation::Append(part) => {
+            let serial = Box::new(move |rows: &mut Rows| {
+                rows.entry(part).or_default().insert(fresh);
+            });
+            (vec![], vec![new(part, row)], true, None, serial)
+        }
+        Operation::Overwrite(part) => {
+            let serial = Box::new(move |rows: &mut Rows| *rows = [(part, [fresh].into())].into());
+            (files.to_vec(), vec![new(part, row)], false, None, serial)
+        }
+        Operation::Replace(part) => {
+            let serial = Box::new(move |rows: &mut Rows| {
+                rows.insert(part, [fresh].into());
+            });
+            (in_part(part), vec![new(part, row)], false, Some(part), serial)
+        }
+        Operation::Compact(part) => {
+            let rows = in_part(part).into_iter().flat_map(|file| file.rows).collect();
+            (in_part(part), vec![new(part, rows)], true, None, Box::new(|_: &mut Rows| {}))
+        }
+        Operation::Delete(part, index) => {
+            let rows: Vec<(File, u32)> = in_part(part)
+                .into_iter()
+                .flat_map(|file| file.rows.clone().into_iter().map(move |row| (file.clone(), row)))
+                .collect();
+            match rows.get(index % rows.len().max(1)) {
+                None => (vec![], vec![], false, Some(part), Box::new(|_: &mut Rows| {})),
+                Some((file, row)) => {
+                    let row = *row;
+                    let left = file.rows.iter().copied().filter(|other| *other != row).collect();
+                    let hidden = File { vector: fresh, rows: left, ..file.clone() };
+                    let serial = Box::new(move |rows: &mut Rows| {
+                        rows.entry(part).or_default().remove(&row);
+                    });
+                    (vec![file.clone()], vec![hidden], false, Some(part), serial)
                 }
             }
-        };
+        }
+    };
     let intent = Intent { removes: removes.iter().map(File::key).collect(), is_blind, app_id: None };
     Plan { removes, adds, intent, reads, serial }
 }

@@ -48,7 +48,7 @@ impl Cluster {
             let url = Url::parse(&format!("{}/{name}", tables.as_str().trim_end_matches('/')))?;
             let snapshot =
                 DeltaTable::open(&stores, &url, None).await?.with_context(|| format!("no table at {url}"))?;
-            session.register_table(*name, Arc::new(DeltaTableProvider::new(Arc::new(snapshot))))?;
+            session.register_table(*name, Arc::new(DeltaTableProvider::new(snapshot)))?;
         }
         Ok(Self { runner, session, masters, driver })
     }
