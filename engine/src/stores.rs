@@ -137,7 +137,7 @@ impl Stores {
             return Ok(());
         }
         let store = self.store(url)?;
-        let path = Self::path(url)?.join(format!("_lake_probe/{}", uuid::Uuid::new_v4()).as_str());
+        let path = Self::path(url)?.join("_lake_probe").join(uuid::Uuid::new_v4().to_string().as_str());
         let create = |body: &'static str| {
             let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
             store.put_opts(&path, body.into(), options)

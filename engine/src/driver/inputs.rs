@@ -127,7 +127,7 @@ async fn source(pipeline: &Pipeline, name: &str, stores: &Arc<Stores>) -> Result
         SourceInput::Files(spec) => files::provider(stores.clone(), name, spec).await.map(|it| Arc::new(it) as _),
         SourceInput::Postgres(spec) => postgres::provider(stores.clone(), name, spec).await.map(|it| Arc::new(it) as _),
     };
-    opened.map_err(|error| error.within(format!("source '{name}' ({})", source.origin)))
+    opened.map_err(|error| error.within(&source.origin))
 }
 
 async fn delta(name: &TableName, at: &str, stores: &Arc<Stores>, planned: &Planned) -> Result<Arc<dyn TableProvider>> {

@@ -150,11 +150,8 @@ impl Run {
         for table in &self.pipeline.tables {
             let url = super::inputs::location(&table.location)?;
             let key = format!("{}://{}", url.scheme(), url.host_str().unwrap_or_default());
-            let mut root = url.clone();
-            if url.scheme() != "file" {
-                root.set_path("/");
-            }
-            probes.entry(key).or_insert(root);
+            // Inside the table's own folder: that is where the credentials must allow writing.
+            probes.entry(key).or_insert(url);
         }
         for url in probes.values() {
             self.stores.probe(url).await?;

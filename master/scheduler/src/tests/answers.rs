@@ -18,7 +18,10 @@ const QUERIES: [&str; 12] = [
 ];
 
 async fn compare(cores: &[u32], scan_bytes: u64) {
-    let cluster = Cluster::start(cores).await;
+    compare_on(Cluster::start(cores).await, scan_bytes).await;
+}
+
+async fn compare_on(cluster: Cluster, scan_bytes: u64) {
     for sql in QUERIES {
         let answer = cluster.answer(sql, scan_bytes).await.unwrap_or_else(|fault| panic!("{sql}: {fault:?}"));
         assert_eq!(answer, cluster.expected(sql).await, "{sql}");
@@ -37,13 +40,33 @@ async fn cut_over_uneven_workers_all_answers_are_right() {
 }
 
 #[tokio::test]
+async fn with_partitioned_joins_all_answers_are_right() {
+    let mut cluster = Cluster::start(&[1, 1]).await;
+    cluster.partition_joins();
+    compare_on(cluster, HUGE).await;
+}
+
+#[tokio::test]
+async fn queries_that_run_at_once_get_their_own_answers_and_leave_nothing() {
+    let cluster = Cluster::start(&[2, 1]).await;
+    let answers = futures::future::join_all(QUERIES.iter().map(|sql| cluster.answer(sql, HUGE))).await;
+    for (sql, answer) in QUERIES.iter().zip(answers) {
+        assert_eq!(answer.unwrap(), cluster.expected(sql).await, "{sql}");
+    }
+    let overview = cluster.scheduler.overview().await;
+    assert_eq!(overview.queries, []);
+    assert!(overview.workers.iter().all(|worker| worker.used == 0), "{overview:?}");
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn uncut_all_answers_are_right() {
     compare(&[1, 1], 0).await;
 }
 
 #[tokio::test]
 async fn a_tiny_query_is_one_task_of_one_core_and_a_huge_one_uses_all_workers() {
-    let cluster = Cluster::start(&[2, 1]).await;
+    let cluster = Cluster::start(&[1, 1]).await;
     let sql = QUERIES[2];
     cluster.answer(sql, 0).await.unwrap();
     let launches = super::cluster::launches(&cluster.sent());

@@ -65,6 +65,8 @@ pub(crate) struct Cluster {
     /// Everything that was sent to workers, in order.
     log: Arc<watch::Sender<Vec<(WorkerId, Message)>>>,
     tables: SessionContext,
+    /// Settings that queries are planned with.
+    config: SessionConfig,
 }
 
 impl Cluster {
@@ -134,7 +136,7 @@ impl Cluster {
 
     /// The request a driver makes for this SQL.
     pub(crate) async fn request(&self, sql: &str, scan_bytes: u64) -> v1::RunQueryRequest {
-        let config = cluster_config();
+        let config = self.config.clone();
         let runtime = session::runtime(256 << 20, self.directory.path()).unwrap();
         let stores = Arc::new(Stores::new(Profiles::default()));
         let context = session::session(config.clone(), runtime, stores);
@@ -179,10 +181,6 @@ impl Cluster {
 
 pub(crate) fn app() -> AppId {
     "app-20261121093012-0001".parse().unwrap()
-}
-
-pub(crate) fn cluster_config() -> SessionConfig {
-    session::cluster_config(2)
 }
 
 fn info(id: &WorkerId, cores: u32) -> WorkerInfo {
