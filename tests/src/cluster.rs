@@ -136,7 +136,7 @@ impl Cluster {
         let port = |address: &str| address.rsplit(':').next().unwrap_or("0").to_owned();
         let mut command = self.command("lake-master")?;
         command.args(["--host", "127.0.0.1", "--port", &port(&self.addresses.grpc)]);
-        command.args(["--webui-port", &port(&self.addresses.http), "--rest-port", "0"]);
+        command.args(["--webui-port", &port(&self.addresses.http)]);
         command.arg("--data-dir").arg(self.directory().join("master"));
         let mut master = Process::start("master", command, self.directory())?;
         self.addresses = Addresses { grpc: master.listening("grpc")?, http: master.listening("http")? };

@@ -132,8 +132,8 @@ impl Tasks {
         });
     }
 
-    /// Starts an attempt. A repeat of a running one changes nothing; every other call is answered by exactly one
-    /// status in the outbox.
+    /// Starts an attempt. A repeat changes nothing, whether the attempt still runs or has ended; every other call is
+    /// answered by exactly one status in the outbox.
     pub fn launch(self: &Arc<Self>, launch: LaunchTask) {
         let task = launch.task.clone().unwrap_or_default();
         let refused = |code: &str, message: String| {
@@ -149,6 +149,9 @@ impl Tasks {
         let Some(query) = lock(&self.queries).get(&query_id).cloned() else {
             return refused("query-unknown", format!("query {query_id} was not prepared on this worker"));
         };
+        if !query.is_new(task.attempt) {
+            return;
+        }
         let id = AttemptId { query: query_id, number: task.attempt };
         let counters = Arc::new(Counters::default());
         let entry = Entry {
@@ -160,13 +163,7 @@ impl Tasks {
             started: Instant::now(),
         };
         let told = entry.token.clone();
-        {
-            let mut attempts = lock(&self.attempts);
-            if attempts.contains_key(&id) {
-                return;
-            }
-            attempts.insert(id.clone(), entry);
-        }
+        lock(&self.attempts).insert(id.clone(), entry);
         let attempt = Attempt {
             query: query.clone(),
             stage: task.stage_id,

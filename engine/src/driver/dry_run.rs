@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::inputs;
 use super::planning::{estimated_scan_bytes, physical_plan};
-use crate::delta::{DeltaFilesScanExec, DeltaTable, table_schema};
+use crate::delta::{DeltaFilesScanExec, DeltaTable};
 use crate::session::{local_config, runtime, session};
 use crate::stores::Stores;
 use crate::{EngineError, Result};
@@ -62,9 +62,7 @@ async fn plan(pipeline: Pipeline) -> Result<DryRun> {
     for table in &pipeline.tables {
         let step = async {
             let session = session(local_config(1), runtime.clone(), stores.clone());
-            inputs::register(&pipeline, table, &stores, &session, &planned).await?;
-            let frame = inputs::query(table, &session).await?;
-            let schema = table_schema(frame.schema().as_arrow())?;
+            let (frame, schema) = inputs::plan(&pipeline, table, &stores, &session, &planned).await?;
             let plan = physical_plan(&session, frame.logical_plan()).await?;
             let target = DeltaTable::open(&stores, &inputs::location(&table.location)?, None).await?;
             let files = DeltaFilesScanExec::files(&plan);

@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
+use chrono::{DateTime, Utc};
 use datafusion::catalog::{MemorySchemaProvider, TableProvider};
-use datafusion::common::TableReference;
+use datafusion::common::{DFSchema, ScalarValue, TableReference};
 use datafusion::datasource::empty::EmptyTable;
+use datafusion::logical_expr::lit;
 use datafusion::prelude::{DataFrame, SQLOptions, SessionContext};
 use lake_job::{Pipeline, Read, SourceInput, Table, TableInput, TableName};
 use lake_proto::ErrorClass;
 use url::Url;
 
-use crate::delta::{DeltaTable, DeltaTableProvider};
+use crate::delta::{DeltaTable, DeltaTableProvider, table_schema};
 use crate::source::{files, postgres};
 use crate::stores::{Profiles, Stores};
 use crate::{EngineError, Result};
@@ -77,6 +79,41 @@ pub(super) async fn query(table: &Table, session: &SessionContext) -> Result<Dat
     }
 }
 
+/// Plans a step without running it: its query, and the columns its rows have in the table. Expectations are read too,
+/// so that a mistake in any step is found before the first one writes.
+///
+/// # Errors
+/// What the step would fail with before its first task.
+pub(super) async fn plan(
+    pipeline: &Pipeline,
+    table: &Table,
+    stores: &Arc<Stores>,
+    session: &SessionContext,
+    planned: &Planned,
+) -> Result<(DataFrame, SchemaRef)> {
+    register(pipeline, table, stores, session, planned).await?;
+    let frame = with_audit(query(table, session).await?, table, DateTime::UNIX_EPOCH, "")?;
+    let columns = table_schema(frame.schema().as_arrow())?;
+    let schema = DFSchema::try_from(columns.as_ref().clone())?;
+    for expectation in &table.expectations {
+        session
+            .parse_sql_expr(&expectation.check, &schema)
+            .map_err(|error| EngineError::from(error).within(format!("expectation '{}'", expectation.name)))?;
+    }
+    Ok((frame, columns))
+}
+
+/// `_ingested_at` (the run's start, the same for every row and every attempt of a step), `_source` and `_run_id`.
+pub(super) fn with_audit(frame: DataFrame, table: &Table, started: DateTime<Utc>, run_id: &str) -> Result<DataFrame> {
+    if !table.audit {
+        return Ok(frame);
+    }
+    let ingested = ScalarValue::TimestampMicrosecond(Some(started.timestamp_micros()), Some("UTC".into()));
+    let frame = frame.with_column("_ingested_at", lit(ingested))?;
+    let frame = frame.with_column("_source", lit(source_names(table)))?;
+    Ok(frame.with_column("_run_id", lit(run_id))?)
+}
+
 /// Line and column inside the SQL text, where DataFusion knows them.
 fn sql_position(error: &datafusion::error::DataFusionError) -> Option<(u32, u32)> {
     let span = error.diagnostic()?.span?;
@@ -84,7 +121,7 @@ fn sql_position(error: &datafusion::error::DataFusionError) -> Option<(u32, u32)
 }
 
 /// What the audit column `_source` says about a step's rows: the names it reads.
-pub(super) fn source_names(table: &Table) -> String {
+fn source_names(table: &Table) -> String {
     let name = |read: &Read| match read {
         Read::Source(name) => name.clone(),
         Read::Table(name) | Read::External(name) => name.to_string(),
@@ -132,7 +169,8 @@ async fn source(pipeline: &Pipeline, name: &str, stores: &Arc<Stores>) -> Result
 
 async fn delta(name: &TableName, at: &str, stores: &Arc<Stores>, planned: &Planned) -> Result<Arc<dyn TableProvider>> {
     let at = location(at)?;
-    if let Some(snapshot) = DeltaTable::open(stores, &at, None).await? {
+    let opened = DeltaTable::open(stores, &at, None).await;
+    if let Some(snapshot) = opened.map_err(|error| error.within(format!("reading table {name}")))? {
         return Ok(Arc::new(DeltaTableProvider::new(snapshot)));
     }
     if let Some(schema) = planned.get(name) {

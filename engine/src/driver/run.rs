@@ -11,8 +11,9 @@ use lake_proto::v1::{StageProgress, StepProgress, StepRecord};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::step;
+use super::{inputs, step};
 use crate::runner::QueryRunner;
+use crate::session::{local_config, session};
 use crate::stores::Stores;
 use crate::{EngineError, Result};
 
@@ -91,6 +92,7 @@ impl Run {
     {
         let run = Arc::new(self);
         run.probe_stores().await?;
+        run.check_plans().await?;
         let mut waits = run.pipeline.dependencies();
         let mut finished: Vec<StepRecord> = Vec::new();
         let mut started: Vec<bool> = vec![false; waits.len()];
@@ -148,13 +150,31 @@ impl Run {
     async fn probe_stores(&self) -> Result<()> {
         let mut probes = BTreeMap::new();
         for table in &self.pipeline.tables {
-            let url = super::inputs::location(&table.location)?;
+            let url = inputs::location(&table.location)?;
             let key = format!("{}://{}", url.scheme(), url.host_str().unwrap_or_default());
-            // Inside the table's own folder: that is where the credentials must allow writing.
-            probes.entry(key).or_insert(url);
+            // Where the credentials must allow writing: the warehouse, or the table's own folder outside of it.
+            let in_warehouse = table.location.starts_with(&self.pipeline.warehouse_root);
+            let probed = if in_warehouse { inputs::location(&self.pipeline.warehouse_root)? } else { url };
+            probes.entry(key).or_insert(probed);
         }
         for url in probes.values() {
             self.stores.probe(url).await?;
+        }
+        Ok(())
+    }
+
+    /// Plans every step, so that a mistake in the last one is found before the first one writes.
+    async fn check_plans(&self) -> Result<()> {
+        let mut planned = inputs::Planned::new();
+        for (index, table) in self.pipeline.tables.iter().enumerate() {
+            let session = session(local_config(1), self.runtime.clone(), self.stores.clone());
+            match inputs::plan(&self.pipeline, table, &self.stores, &session, &planned).await {
+                Ok((_, columns)) => planned.insert(table.name.clone(), columns),
+                Err(error) => {
+                    self.failed(index, &error);
+                    return Err(error.within(format!("table {} ({})", table.name, table.origin)));
+                }
+            };
         }
         Ok(())
     }

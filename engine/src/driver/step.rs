@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use datafusion::common::{DFSchema, ScalarValue};
-use datafusion::logical_expr::lit;
+use datafusion::common::DFSchema;
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::prelude::{DataFrame, SessionContext};
+use datafusion::prelude::SessionContext;
 use lake_job::{ExpectationAction, Table, WriteMode};
 use lake_proto::ErrorClass;
 use lake_proto::v1::{ExpectationResult, StepRecord};
@@ -96,7 +95,8 @@ impl Step<'_> {
         let (run, table) = (self.run, self.table);
         let session = session::session(run.runner.session_config(), run.runtime.clone(), run.stores.clone());
         inputs::register(&run.pipeline, table, &run.stores, &session, &inputs::Planned::new()).await?;
-        let frame = with_audit(inputs::query(table, &session).await?, run, table)?;
+        let frame =
+            inputs::with_audit(inputs::query(table, &session).await?, table, run.started, &run.identity.run_id)?;
         let input = physical_plan(&session, frame.logical_plan()).await?;
         let target = match target {
             Some(snapshot) => {
@@ -304,17 +304,6 @@ fn skipped(table: &Table, target: &Snapshot, started: Instant) -> StepRecord {
         elapsed_ms: elapsed_ms(started),
         ..StepRecord::default()
     }
-}
-
-/// `_ingested_at` (the run's start, the same for every row and every attempt of a step), `_source` and `_run_id`.
-fn with_audit(frame: DataFrame, run: &Run, table: &Table) -> Result<DataFrame> {
-    if !table.audit {
-        return Ok(frame);
-    }
-    let ingested = ScalarValue::TimestampMicrosecond(Some(run.started.timestamp_micros()), Some("UTC".into()));
-    let frame = frame.with_column("_ingested_at", lit(ingested))?;
-    let frame = frame.with_column("_source", lit(inputs::source_names(table)))?;
-    Ok(frame.with_column("_run_id", lit(run.identity.run_id.clone()))?)
 }
 
 const fn action_name(action: ExpectationAction) -> &'static str {

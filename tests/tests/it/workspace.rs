@@ -8,7 +8,7 @@ use lake_tests::fixture::project;
 use serde_json::Value;
 
 /// Normal dependencies between our crates. A new edge needs a decision record in docs/adr.
-const ALLOWED: [(&str, &[&str]); 9] = [
+const ALLOWED: [(&str, &[&str]); 10] = [
     ("lake-proto", &[]),
     ("lake-master-core", &["lake-proto"]),
     ("lake-scheduler-core", &["lake-proto"]),
@@ -18,6 +18,7 @@ const ALLOWED: [(&str, &[&str]); 9] = [
     ("lake-master", &["lake-proto", "lake-master-core", "lake-scheduler"]),
     ("lake-worker", &["lake-proto", "lake-engine"]),
     ("lake-client", &["lake-proto", "lake-job", "lake-engine"]),
+    ("lake-bench", &["lake-proto", "lake-engine"]),
 ];
 
 /// Pure crates: no runtime, no sockets, no engine.

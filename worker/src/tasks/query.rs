@@ -1,6 +1,7 @@
 //! The session of one query on this worker: settings, stores and functions its tasks share.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ballista_core::extension::SessionConfigHelperExt;
 use ballista_core::registry::BallistaFunctionRegistry;
@@ -32,6 +33,7 @@ pub(super) struct Query {
     pub(super) token: CancellationToken,
     /// Its attempts, until each has really ended.
     pub(super) attempts: TaskTracker,
+    seen: Mutex<BTreeSet<u64>>,
     session: Result<Session, Fault>,
 }
 
@@ -50,8 +52,15 @@ impl Query {
             app_id: message.app_id.clone(),
             token: CancellationToken::new(),
             attempts: TaskTracker::new(),
+            seen: Mutex::default(),
             session,
         }
+    }
+
+    /// Whether this attempt is launched for the first time. Its files carry its number, so that a second run of it
+    /// would write over what others may be reading.
+    pub(super) fn is_new(&self, attempt: u64) -> bool {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(attempt)
     }
 
     /// The context of one attempt.

@@ -236,7 +236,7 @@ async fn launches_that_cannot_run_are_answered_and_repeats_are_not() {
     let (class, _, transient) = code(&next(&outbox).await);
     assert_eq!((class.as_str(), transient), ("internal", false));
     in_time(tasks.wait_idle(DEADLINE)).await;
-    assert!(outbox.is_empty(), "a repeat of a running attempt was answered");
+    assert!(outbox.is_empty(), "a repeat was answered");
     assert!(tasks.running().is_empty());
 
     let profiles = bytes::Bytes::from_static(b"{broken");

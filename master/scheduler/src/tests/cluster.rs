@@ -84,7 +84,26 @@ impl Cluster {
         write_tables(directory.path()).await;
         let tables = read_tables(SessionContext::new(), directory.path()).await;
         let (log, _) = watch::channel(Vec::new());
-        Self { scheduler: Scheduler::start(settings), directory, workers: BTreeMap::new(), log: Arc::new(log), tables }
+        Self {
+            scheduler: Scheduler::start(settings),
+            directory,
+            workers: BTreeMap::new(),
+            log: Arc::new(log),
+            tables,
+            config: session::cluster_config(2),
+        }
+    }
+
+    /// From now on no join broadcasts its smaller side.
+    pub(crate) fn partition_joins(&mut self) {
+        for key in [
+            "datafusion.optimizer.hash_join_single_partition_threshold",
+            "datafusion.optimizer.hash_join_single_partition_threshold_rows",
+            "ballista.optimizer.broadcast_join_threshold_bytes",
+            "ballista.optimizer.broadcast_join_threshold_rows",
+        ] {
+            self.config.options_mut().set(key, "0").unwrap();
+        }
     }
 
     /// One more worker.

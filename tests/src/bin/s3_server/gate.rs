@@ -1,6 +1,8 @@
 //! s3s-fs behind a gate: a create-if-absent looks and writes as one step, as real stores do, or, on request, forgets
 //! its condition, as stores do that must not be used for Delta.
 
+use std::path::PathBuf;
+
 use async_trait::async_trait;
 use s3s::dto::{
     AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput, CompleteMultipartUploadOutput,
@@ -12,25 +14,30 @@ use s3s::dto::{
     ListPartsOutput, PutObjectInput, PutObjectOutput, UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput,
     UploadPartOutput,
 };
-use s3s::{S3, S3Request, S3Response, S3Result};
+use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
 use s3s_fs::FileSystem;
 use tokio::sync::Mutex;
 
 pub(crate) struct Gate {
+    root: PathBuf,
     files: FileSystem,
     ignores_conditions: bool,
     conditional: Mutex<()>,
 }
 
 impl Gate {
-    pub(crate) fn new(files: FileSystem, ignores_conditions: bool) -> Self {
-        Self { files, ignores_conditions, conditional: Mutex::new(()) }
+    pub(crate) fn new(root: PathBuf, files: FileSystem, ignores_conditions: bool) -> Self {
+        Self { root, files, ignores_conditions, conditional: Mutex::new(()) }
     }
 }
 
 #[async_trait]
 impl S3 for Gate {
     async fn put_object(&self, mut request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+        // s3s-fs would make the bucket's folder; a store answers 404.
+        if !self.root.join(&request.input.bucket).is_dir() {
+            return Err(s3_error!(NoSuchBucket, "no such bucket"));
+        }
         if self.ignores_conditions {
             request.input.if_none_match = None;
             request.input.if_match = None;

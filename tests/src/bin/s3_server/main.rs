@@ -38,7 +38,7 @@ async fn main() -> Result<()> {
     std::fs::create_dir_all(&options.root)?;
     let files = FileSystem::new(&options.root).map_err(|error| anyhow::anyhow!("{error:?}"))?;
     let auth = SimpleAuth::from_single(options.access_key, options.secret_key);
-    let mut builder = S3ServiceBuilder::new(gate::Gate::new(files, options.ignore_conditions));
+    let mut builder = S3ServiceBuilder::new(gate::Gate::new(options.root, files, options.ignore_conditions));
     builder.set_auth(auth);
     let service = builder.build();
     let listener = TcpListener::bind(&options.listen).await.context("cannot listen")?;
