@@ -208,7 +208,11 @@ impl From<Status> for Fault {
         let header = |name| status.metadata().get(name).and_then(|value| value.to_str().ok());
         let class = header(CLASS_HEADER).and_then(|name| name.parse().ok());
         let code = header(CODE_HEADER).unwrap_or("rpc").to_owned();
-        let class = class.unwrap_or_else(|| ErrorClass::from_grpc_code(status.code()));
+        // Our services always name the class. A status without one that has a cause was made on this side, by the
+        // transport: the connection broke, whatever code it chose.
+        let is_transport = std::error::Error::source(&status).is_some();
+        let of_code = || if is_transport { ErrorClass::Unavailable } else { ErrorClass::from_grpc_code(status.code()) };
+        let class = class.unwrap_or_else(of_code);
         Self { class, code, message: status.message().to_owned() }
     }
 }
@@ -226,6 +230,14 @@ mod tests {
             assert_eq!(ErrorClass::from_exit_code(i32::from(class.exit_code())), Some(class));
             assert_eq!(class.name().parse(), Ok(class));
         }
+    }
+
+    #[test]
+    fn a_broken_connection_is_unavailable_whatever_code_the_transport_chose() {
+        let broken = std::io::Error::new(std::io::ErrorKind::InvalidData, "error reading a body from connection");
+        let status = Status::from_error(Box::new(broken));
+        assert_eq!(Fault::from(status).class, ErrorClass::Unavailable);
+        assert_eq!(Fault::from(Status::internal("theirs")).class, ErrorClass::Internal);
     }
 
     #[test]

@@ -140,6 +140,9 @@ def main():
     else:
         raise SystemExit(f"no verb {verb}")
     json.dump(answer, sys.stdout)
+    sys.stdout.flush()
+    # Threads that the libraries leave behind abort an ordinary exit now and then, after the answer is out.
+    os._exit(0)
 
 
 main()

@@ -64,6 +64,7 @@ pub enum Request {
 
 #[derive(Debug, Parser)]
 #[command(
+    args_override_self = true,
     name = "lake-worker",
     version,
     disable_help_flag = true,
