@@ -160,6 +160,7 @@ impl ExecutionPlan for FilesScanExec {
             batch_rows: context.session_config().batch_size(),
             scanned: MetricBuilder::new(&self.metrics).counter("bytes_scanned", partition),
             context: context.clone(),
+            footer: Arc::default(),
         };
         let reader = Arc::new(reader);
         let lists = self.input.execute(partition, context)?.map_err(EngineError::from);
@@ -206,6 +207,7 @@ struct Reader {
     batch_rows: usize,
     scanned: Count,
     context: Arc<TaskContext>,
+    footer: Arc<parquet::LastFooter>,
 }
 
 impl Reader {
@@ -232,6 +234,7 @@ impl Reader {
                     groups: (groups, *of),
                     table: &self.scan.table,
                     projection: &spec.projection,
+                    footer: &self.footer,
                     predicate: self.scan.predicate.as_ref(),
                 };
                 parquet::read(&read, &self.context)

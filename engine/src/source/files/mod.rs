@@ -18,7 +18,6 @@ mod lines;
 mod listing;
 mod parquet;
 mod pieces;
-mod pinned;
 mod provider;
 mod schema;
 mod text;

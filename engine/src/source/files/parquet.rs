@@ -1,7 +1,7 @@
 //! Parquet files: footers for planning, row groups through DataFusion's own scan for reading. Edge.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -10,30 +10,31 @@ use bytes::Bytes;
 use chrono::DateTime;
 use datafusion::config::TableParquetOptions;
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::parquet::{
-    CachedParquetFileReaderFactory, ParquetAccessPlan, RowGroupAccess,
+use datafusion::datasource::physical_plan::parquet::{ParquetAccessPlan, RowGroupAccess};
+use datafusion::datasource::physical_plan::{
+    FileGroup, FileScanConfigBuilder, ParquetFileReaderFactory, ParquetSource,
 };
-use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
-use datafusion::error::DataFusionError;
+use datafusion::error::{DataFusionError, Result as PlanResult};
 use datafusion::execution::TaskContext;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use lake_proto::ErrorClass;
-use object_store::ObjectMeta;
-use parquet::arrow::async_reader::MetadataFetch;
+use object_store::{OBJECT_STORE_COALESCE_DEFAULT, ObjectMeta, coalesce_ranges};
+use parquet::arrow::arrow_reader::ArrowReaderOptions;
+use parquet::arrow::async_reader::{AsyncFileReader, MetadataFetch};
 use parquet::arrow::parquet_to_arrow_schema;
 use parquet::basic::Type as PhysicalType;
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 
 use super::input::OpenFile;
-use super::listing::Listing;
-use super::pinned::Pinned;
+use super::listing::{Listing, SourceFile};
 use super::schema;
 use crate::{EngineError, Result};
 
@@ -64,9 +65,7 @@ pub(super) async fn footers(listing: &Listing) -> Result<Vec<Footer>> {
 }
 
 async fn footer(file: OpenFile) -> Result<Footer> {
-    let reader = ParquetMetaDataReader::new().with_prefetch_hint(Some(FOOTER_BYTES));
-    let metadata = reader.load_and_finish(FooterFetch(&file), file.file.size).await;
-    let metadata = metadata.map_err(|error| damaged(&file, error.into()))?;
+    let metadata = load_footer(&file, PageIndexPolicy::Skip).await.map_err(|error| damaged(&file, error.into()))?;
     let schema = columns(&metadata).map_err(|error| damaged(&file, error.into()))?;
     let bytes = |group: &parquet::file::metadata::RowGroupMetaData| u64::try_from(group.compressed_size()).unwrap_or(0);
     Ok(Footer {
@@ -77,6 +76,12 @@ async fn footer(file: OpenFile) -> Result<Footer> {
     })
 }
 
+async fn load_footer(file: &OpenFile, page_indexes: PageIndexPolicy) -> Result<ParquetMetaData, ParquetError> {
+    let reader =
+        ParquetMetaDataReader::new().with_prefetch_hint(Some(FOOTER_BYTES)).with_page_index_policy(page_indexes);
+    reader.load_and_finish(FooterFetch(file), file.file.size).await
+}
+
 /// Reads ranges of the listed version.
 struct FooterFetch<'a>(&'a OpenFile);
 
@@ -84,6 +89,79 @@ impl MetadataFetch for FooterFetch<'_> {
     fn fetch(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, ParquetError>> {
         let bytes = self.0.range(range);
         async move { bytes.await.map_err(|error| ParquetError::External(Box::new(error))) }.boxed()
+    }
+}
+
+/// The footer that was read last: a task's pieces come file by file.
+#[derive(Debug, Default)]
+pub(super) struct LastFooter(Mutex<Option<(SourceFile, PageIndexPolicy, Arc<ParquetMetaData>)>>);
+
+impl LastFooter {
+    fn get(&self, file: &SourceFile, page_indexes: PageIndexPolicy) -> Option<Arc<ParquetMetaData>> {
+        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref()
+            .filter(|(known, with, _)| known == file && *with == page_indexes)
+            .map(|(.., footer)| footer.clone())
+    }
+
+    fn put(&self, file: &SourceFile, page_indexes: PageIndexPolicy, footer: Arc<ParquetMetaData>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((file.clone(), page_indexes, footer));
+    }
+}
+
+/// Readers of one listed file. DataFusion's own turn a store's error into text, and with it a lost connection into a
+/// damaged file; these keep its class.
+#[derive(Debug)]
+struct ListedFile {
+    file: OpenFile,
+    footer: Arc<LastFooter>,
+}
+
+impl ParquetFileReaderFactory for ListedFile {
+    fn create_reader(
+        &self,
+        _: usize,
+        _: PartitionedFile,
+        _: Option<usize>,
+        _: &ExecutionPlanMetricsSet,
+    ) -> PlanResult<Box<dyn AsyncFileReader + Send>> {
+        Ok(Box::new(ListedReader { file: self.file.clone(), footer: self.footer.clone() }))
+    }
+}
+
+struct ListedReader {
+    file: OpenFile,
+    footer: Arc<LastFooter>,
+}
+
+impl AsyncFileReader for ListedReader {
+    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, ParquetError>> {
+        async move { self.file.range(range).await.map_err(|error| ParquetError::External(Box::new(error))) }.boxed()
+    }
+
+    fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, Result<Vec<Bytes>, ParquetError>> {
+        async move {
+            let file = &self.file;
+            let bytes = coalesce_ranges(&ranges, |range| file.range(range), OBJECT_STORE_COALESCE_DEFAULT).await;
+            bytes.map_err(|error| ParquetError::External(Box::new(error)))
+        }
+        .boxed()
+    }
+
+    fn get_metadata<'a>(
+        &'a mut self,
+        options: Option<&'a ArrowReaderOptions>,
+    ) -> BoxFuture<'a, Result<Arc<ParquetMetaData>, ParquetError>> {
+        async move {
+            let page_indexes = options.map_or(PageIndexPolicy::Skip, ArrowReaderOptions::column_index_policy);
+            if let Some(footer) = self.footer.get(&self.file.file, page_indexes) {
+                return Ok(footer);
+            }
+            let footer = Arc::new(load_footer(&self.file, page_indexes).await?);
+            self.footer.put(&self.file.file, page_indexes, footer.clone());
+            Ok(footer)
+        }
+        .boxed()
     }
 }
 
@@ -116,6 +194,8 @@ pub(super) struct Read<'a> {
     pub table: &'a SchemaRef,
     /// Those to put out.
     pub projection: &'a [usize],
+    /// The task's last footer.
+    pub footer: &'a Arc<LastFooter>,
     /// What rows must fulfil; used to leave out row groups and pages.
     pub predicate: Option<&'a Arc<dyn PhysicalExpr>>,
 }
@@ -142,8 +222,7 @@ pub(super) fn read(read: &Read<'_>, context: &Arc<TaskContext>) -> Result<BoxStr
     };
     options.global.coerce_int96 = Some("us".to_owned());
     options.global.coerce_int96_tz = Some(schema::UTC.to_owned());
-    let cache = context.runtime_env().cache_manager.get_file_metadata_cache();
-    let factory = CachedParquetFileReaderFactory::new(Pinned::new(read.file), cache);
+    let factory = ListedFile { file: read.file.clone(), footer: read.footer.clone() };
     let mut source = ParquetSource::new(read.table.clone())
         .with_table_parquet_options(options)
         .with_parquet_file_reader_factory(Arc::new(factory));

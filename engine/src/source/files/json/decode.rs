@@ -73,8 +73,15 @@ impl JsonDecoder {
             self.group(before, first_row, parts, faults)?;
             return self.group(after, first_row + before.len(), parts, faults);
         }
-        for (at, line) in lines.iter().enumerate() {
-            let row = self.line(line, first_row + at, faults)?;
+        // Whether a line is fine must not depend on the lines around it: alone, it is tried in the same way first.
+        if lines.len() > 1 {
+            return lines
+                .iter()
+                .enumerate()
+                .try_for_each(|(at, line)| self.group(std::slice::from_ref(line), first_row + at, parts, faults));
+        }
+        for line in lines {
+            let row = self.line(line, first_row, faults)?;
             parts.iter_mut().zip(row).for_each(|(part, array)| part.push(array));
         }
         Ok(())
