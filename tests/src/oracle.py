@@ -131,6 +131,8 @@ def main():
     if verb == "rows":
         table = [[text(value) for value in row] for row in rows(delta(arguments[0]))]
         answer = sorted(table, key=order)
+    elif verb == "count":
+        answer = delta(arguments[0]).num_rows
     elif verb == "schema":
         answer = [[field.name, str(field.type)] for field in delta(arguments[0]).schema]
     elif verb == "log":

@@ -51,6 +51,14 @@ impl Oracle {
         }
     }
 
+    /// Number of rows of a Delta table, for those too large for [`Self::rows`].
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub fn count(&self, table: &str) -> Result<u64> {
+        serde_json::from_value(self.ask(&["count", table])?).context("not a count")
+    }
+
     /// Column names and types of a Delta table.
     ///
     /// # Errors

@@ -353,7 +353,7 @@ fn a_job_larger_than_memory_spills_or_ends_as_resource_and_the_worker_stays_up()
     let mut cluster = Cluster::builder().worker_argument("--memory").worker_argument("512m").start(1)?;
     let run = cluster.submit().args(["--no-supervise"]).arg(&job).run()?;
     if run.code == 0 {
-        assert_eq!(Oracle::new().rows(&workspace.table("gold.sorted"))?.len(), 10_000_000);
+        assert_eq!(Oracle::new().count(&workspace.table("gold.sorted"))?, 10_000_000);
     } else {
         run.failed("resource", "", &["gold.sorted"])?;
         assert_eq!(workspace.tables_with_data(), [""; 0]);

@@ -42,7 +42,9 @@ impl Compute {
             return Ok(runtime.handle().clone());
         }
         let built = Builder::new_multi_thread()
-            .worker_threads(self.threads)
+            // One more than there are cores: a merge that polls a spill's reader within one turn would keep the only
+            // thread from running that reader, for ever.
+            .worker_threads(self.threads + 1)
             .thread_name("compute")
             .thread_stack_size(STACK_BYTES)
             .enable_all()
