@@ -1,7 +1,7 @@
 //! Compiles the `.proto` files without a system protoc.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let files = ["proto/common.proto", "proto/master.proto", "proto/worker.proto"];
+    let files = ["proto/common.proto", "proto/master.proto", "proto/raft.proto", "proto/worker.proto"];
     for file in files {
         println!("cargo:rerun-if-changed={file}");
     }

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use lake_proto::{ErrorClass, Fault};
+use lake_raft::Directory;
 
 pub use self::cli::{Action, parse};
 
@@ -24,6 +25,10 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// This master's number in its group, from 1. Default 1.
     pub id: u64,
+    /// All masters of the group, with this one; empty for a group of one. Default empty.
+    pub peers: Directory,
+    /// It is added to a group that exists. Default false.
+    pub join: bool,
     /// Shape of the log lines on stderr. Default `text`.
     pub log_format: LogFormat,
     /// What is logged, as a `tracing` filter. Default `info`.
@@ -48,6 +53,8 @@ impl Default for Config {
             webui_port: 8080,
             data_dir: PathBuf::from("lake-master-data"),
             id: 1,
+            peers: Directory::default(),
+            join: false,
             log_format: LogFormat::Text,
             log_level: "info".to_owned(),
         }

@@ -1,7 +1,7 @@
 //! The master daemon: accepts submissions, keeps them in a replicated log, places drivers, hosts the scheduler, shows
 //! it all.
 //!
-//! Lives here: the raft member, the leader loop, effects, gRPC services, pages. Never here: what commands mean
+//! Lives here: the leader loop, effects, gRPC services, pages. Never here: what commands mean
 //! (`lake-master-core`), plans and tasks (`lake-scheduler`). Edge.
 #![warn(missing_docs)]
 
@@ -11,8 +11,9 @@ mod effects;
 mod leader;
 mod liveness;
 mod master;
+pub mod operate;
 mod progress;
-mod raft;
+mod reign;
 mod rpc;
 mod server;
 mod web;

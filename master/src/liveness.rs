@@ -30,6 +30,10 @@ struct Entry {
     /// Distinguishes this stream from an earlier one of the same worker.
     stream: u64,
     figures: LiveWorker,
+    /// How long it waits at most when it drains.
+    drain_timeout_ms: u64,
+    /// It was told on this stream that it may leave.
+    is_released: bool,
 }
 
 #[derive(Default)]
@@ -58,7 +62,7 @@ impl Fleet {
     }
 
     /// A worker has opened a stream. Answers with the stream's number.
-    pub(crate) fn attach(&self, worker: &WorkerId, link: Link, drivers: &[v1::RunningDriver]) -> u64 {
+    pub(crate) fn attach(&self, worker: &WorkerId, link: Link, register: &v1::Register) -> u64 {
         let now_ms = now_ms();
         let mut seeing = self.lock();
         seeing.streams += 1;
@@ -66,13 +70,16 @@ impl Fleet {
         seeing.unreachable.retain(|other| other != worker);
         let mut seen = ObservedWorker {
             is_attached: true,
+            is_draining: register.is_draining,
             attached_at_ms: now_ms,
             heard_at_ms: now_ms,
             ..ObservedWorker::default()
         };
-        report(&mut seen, drivers, now_ms);
+        report(&mut seen, &register.drivers, now_ms);
         let figures = LiveWorker { last_heartbeat_ms: now_ms, ..LiveWorker::default() };
-        seeing.workers.insert(worker.clone(), Entry { seen, link, stream, figures });
+        let drain_timeout_ms = register.drain_timeout_ms;
+        let entry = Entry { seen, link, stream, figures, drain_timeout_ms, is_released: false };
+        seeing.workers.insert(worker.clone(), entry);
         drop(seeing);
         self.changed.notify_one();
         stream
@@ -103,23 +110,45 @@ impl Fleet {
         }
     }
 
-    /// A heartbeat. Wakes the leader when the list of drivers changed.
+    /// A heartbeat. Wakes the leader when the list of drivers changed, or the worker begins to drain.
     pub(crate) fn heartbeat(&self, worker: &WorkerId, heartbeat: &v1::Heartbeat) {
         let now_ms = now_ms();
         let mut seeing = self.lock();
         let Some(entry) = seeing.workers.get_mut(worker) else { return };
-        let before = entry.seen.drivers.clone();
+        let before = (entry.seen.drivers.clone(), entry.seen.is_draining);
         report(&mut entry.seen, &heartbeat.drivers, now_ms);
+        entry.seen.is_draining = heartbeat.is_draining;
         entry.figures = LiveWorker {
             last_heartbeat_ms: now_ms,
             memory_used_bytes: heartbeat.memory_used_bytes,
             disk_free_bytes: heartbeat.disk_free_bytes,
             ..LiveWorker::default()
         };
-        let changed = before != entry.seen.drivers;
+        let has_changed = before.0 != entry.seen.drivers || before.1 != entry.seen.is_draining;
         drop(seeing);
-        if changed {
+        if has_changed {
             self.changed.notify_one();
+        }
+    }
+
+    /// The open stream of a worker, and how long it waits at most when it drains.
+    pub(crate) fn drainable(&self, worker: &WorkerId) -> Option<(Link, u64)> {
+        let seeing = self.lock();
+        let entry = seeing.workers.get(worker).filter(|entry| entry.seen.is_attached)?;
+        Some((entry.link.clone(), entry.drain_timeout_ms))
+    }
+
+    /// The open stream of a worker that was not told on it that it may leave.
+    pub(crate) fn unreleased(&self, worker: &WorkerId) -> Option<Link> {
+        let seeing = self.lock();
+        let entry = seeing.workers.get(worker).filter(|entry| entry.seen.is_attached && !entry.is_released)?;
+        Some(entry.link.clone())
+    }
+
+    /// A worker was told that it may leave.
+    pub(crate) fn released(&self, worker: &WorkerId) {
+        if let Some(entry) = self.lock().workers.get_mut(worker) {
+            entry.is_released = true;
         }
     }
 
@@ -186,7 +215,8 @@ impl Fleet {
 
     /// Momentary figures for people; cores come from the scheduler.
     pub(crate) fn live(&self) -> Live {
-        self.lock().workers.iter().map(|(id, entry)| (id.clone(), entry.figures)).collect()
+        let live = |entry: &Entry| LiveWorker { is_draining: entry.seen.is_draining, ..entry.figures };
+        self.lock().workers.iter().map(|(id, entry)| (id.clone(), live(entry))).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Seeing> {

@@ -20,18 +20,20 @@ fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
-            eprintln!("lake-master: {} ({}): {fault}", fault.class, fault.code);
+            eprintln!("error[{}/{}]: {fault}", fault.class, fault.code);
             ExitCode::from(fault.class.exit_code())
         }
     }
 }
 
 fn run() -> Result<(), Fault> {
-    let config = match config::parse(std::env::args_os())? {
-        Action::Run(config) => config,
-        Action::Print(text) => return print(&text),
-    };
-    log_to_stderr(&config)?;
+    let action = config::parse(std::env::args_os())?;
+    if let Action::Print(text) = &action {
+        return print(text);
+    }
+    if let Action::Run(config) = &action {
+        log_to_stderr(config)?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(SERVICE_THREADS)
         .max_blocking_threads(MAX_BLOCKING_THREADS)
@@ -40,7 +42,11 @@ fn run() -> Result<(), Fault> {
         .enable_all()
         .build()
         .map_err(|error| internal(format!("the runtime cannot start: {error}")))?;
-    runtime.block_on(serve(&config))
+    match action {
+        Action::Run(config) => runtime.block_on(serve(&config)),
+        Action::Members(members) => print(&runtime.block_on(members.run())?),
+        Action::Print(_) => Ok(()),
+    }
 }
 
 async fn serve(config: &Config) -> Result<(), Fault> {

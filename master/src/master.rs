@@ -4,23 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use lake_master_core::Timeouts;
 use lake_master_core::view::Live;
 use lake_proto::AppId;
-use lake_scheduler::{QueryOverview, Scheduler, SchedulerSettings};
+use lake_raft::Raft;
+use lake_scheduler::QueryOverview;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::liveness::Fleet;
-use crate::progress::Progress;
-use crate::raft::Raft;
+use crate::reign::Reign;
 
 /// Shared by reference; every part guards itself.
 pub(crate) struct Master {
     pub(crate) raft: Raft,
-    pub(crate) scheduler: Scheduler,
-    pub(crate) fleet: Fleet,
-    pub(crate) progress: Progress,
+    reign: watch::Sender<Arc<Reign>>,
     /// Ends every stream and loop.
     pub(crate) stop: CancellationToken,
     /// Every task that lives longer than a request.
@@ -34,12 +31,11 @@ pub(crate) struct Master {
 
 impl Master {
     pub(crate) fn new(raft: Raft, reachable_host: Option<String>, grpc_port: u16) -> Arc<Self> {
+        let stop = CancellationToken::new();
         Arc::new(Self {
             raft,
-            scheduler: Scheduler::start(SchedulerSettings::default()),
-            fleet: Fleet::new(Timeouts::default()),
-            progress: Progress::new(),
-            stop: CancellationToken::new(),
+            reign: watch::Sender::new(Arc::new(Reign::new(stop.child_token()))),
+            stop,
             tasks: TaskTracker::new(),
             grpc_port,
             reachable_host,
@@ -47,10 +43,28 @@ impl Master {
         })
     }
 
+    /// The reign of now. It is empty on a master that does not lead; a call that may change something checks first.
+    pub(crate) fn reign(&self) -> Arc<Reign> {
+        Arc::clone(&self.reign.borrow())
+    }
+
+    /// Puts an empty reign in the place of the one that is over, and ends that.
+    pub(crate) async fn end_reign(&self) {
+        let next = Arc::new(Reign::new(self.stop.child_token()));
+        let over = self.reign.send_replace(next);
+        over.end().await;
+    }
+
+    /// The reign of now, and those after it.
+    pub(crate) fn reigns(&self) -> watch::Receiver<Arc<Reign>> {
+        self.reign.subscribe()
+    }
+
     /// Workers' momentary figures, and what runs on them.
     pub(crate) async fn live(&self) -> (Live, BTreeMap<AppId, Vec<QueryOverview>>) {
-        let overview = self.scheduler.overview().await;
-        let mut live = self.fleet.live();
+        let reign = self.reign();
+        let overview = reign.scheduler.overview().await;
+        let mut live = reign.fleet.live();
         for worker in overview.workers {
             if let Some(figures) = live.get_mut(&worker.worker) {
                 figures.cores_used = worker.used;

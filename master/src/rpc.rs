@@ -1,29 +1,41 @@
 //! The gRPC services. Edge: decode, propose or read, encode. One file per service.
 
 mod drivers;
+mod members;
+mod pages;
 mod submissions;
 mod workers;
 
 use std::pin::Pin;
 use std::sync::Arc;
 
+use axum::extract::State;
+use axum::http::{HeaderName, HeaderValue};
+use axum::middleware::map_response_with_state;
+use axum::response::Response as HttpResponse;
 use futures::{Stream, StreamExt};
 use lake_proto::channel::MAX_MESSAGE_BYTES;
+use lake_proto::masters::LEADER_HEADER;
 use lake_proto::v1::drivers_server::DriversServer;
+use lake_proto::v1::members_server::MembersServer;
+use lake_proto::v1::pages_server::PagesServer;
+use lake_proto::v1::raft_peers_server::RaftPeersServer;
 use lake_proto::v1::submissions_server::SubmissionsServer;
 use lake_proto::v1::workers_server::WorkersServer;
 use lake_proto::{ErrorClass, Fault};
+use lake_raft::{PeersService, Role};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::service::RoutesBuilder;
 
 use crate::master::Master;
+use crate::web;
 
 /// What services answer streams with.
 pub(crate) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// All services.
-pub(crate) fn services(master: &Arc<Master>) -> tonic::service::Routes {
+pub(crate) fn services(master: &Arc<Master>, peers: PeersService) -> tonic::service::Routes {
     let mut routes = RoutesBuilder::default();
     let submissions = SubmissionsServer::new(submissions::Service::new(Arc::clone(master)));
     let drivers = DriversServer::new(drivers::Service::new(Arc::clone(master)));
@@ -34,7 +46,24 @@ pub(crate) fn services(master: &Arc<Master>) -> tonic::service::Routes {
         )
         .add_service(drivers.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(workers.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES));
-    routes.routes()
+    let peers = RaftPeersServer::new(peers);
+    let pages = PagesServer::new(pages::Service::new(web::own_router(Arc::clone(master))));
+    routes
+        .add_service(peers.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES))
+        .add_service(MembersServer::new(members::Service::new(Arc::clone(master))))
+        .add_service(pages.max_encoding_message_size(MAX_MESSAGE_BYTES));
+    let redirecting = map_response_with_state(Arc::clone(master), name_leader);
+    routes.routes().into_axum_router().layer(redirecting).into()
+}
+
+/// A refusal by a master that does not lead says who does.
+async fn name_leader(State(master): State<Arc<Master>>, mut response: HttpResponse) -> HttpResponse {
+    if master.raft.status().role != Role::Leader
+        && let Some(leader) = master.raft.leader_address().and_then(|address| HeaderValue::from_str(&address).ok())
+    {
+        response.headers_mut().insert(HeaderName::from_static(LEADER_HEADER), leader);
+    }
+    response
 }
 
 /// The stream until the master stops, which ends it as `unavailable`, so that the caller looks for a master again.

@@ -1,11 +1,12 @@
 //! Wiring: what starts in which order, and ends in the opposite one. Edge.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::serve::ListenerExt;
 use lake_proto::{ErrorClass, Fault};
+use lake_raft::{PeersService, RaftThread, Role, Starting};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tonic::transport::server::TcpIncoming;
@@ -13,7 +14,6 @@ use tonic::transport::server::TcpIncoming;
 use crate::config::Config;
 use crate::leader;
 use crate::master::Master;
-use crate::raft::{self, RaftThread, Role};
 use crate::{rpc, web};
 
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
@@ -29,11 +29,12 @@ pub struct Server {
     /// Where HTTP is.
     pub http_address: SocketAddr,
     master: Arc<Master>,
-    raft: RaftThread,
+    /// Empty until this master belongs to a group.
+    raft: Arc<Mutex<Option<RaftThread>>>,
     servers: JoinSet<Result<(), Fault>>,
 }
 
-/// Binds, recovers the state, leads, serves. Answers when the master is ready.
+/// Binds, recovers the state, serves. A master without others answers when it leads, one of a group at once.
 ///
 /// # Errors
 /// `invalid-job` for a host that is not known, `resource` for a port or directory in use, `internal` for a damaged
@@ -43,19 +44,60 @@ pub async fn start(config: &Config) -> Result<Server, Fault> {
     let http = bind(config, config.webui_port, "--webui-port").await?;
     let (grpc_address, http_address) = (local(&grpc)?, local(&http)?);
 
-    let (data_dir, id) = (config.data_dir.clone(), config.id);
-    let opened = tokio::task::spawn_blocking(move || raft::start(&data_dir, id)).await;
-    let (raft, thread) = opened.map_err(|error| internal(format!("the log could not be opened: {error}")))??;
+    let options = lake_raft::Options {
+        data_dir: config.data_dir.clone(),
+        id: config.id,
+        address: advertised(config, grpc_address.port()),
+        peers: config.peers.clone(),
+        joins: config.join,
+    };
+    let opened = tokio::task::spawn_blocking(move || lake_raft::open(options)).await;
+    let (raft, peers, starting) =
+        opened.map_err(|error| internal(format!("the log could not be opened: {error}")))??;
     let reachable_host = (!grpc_address.ip().is_unspecified()).then(|| url_host(&config.host));
     let master = Master::new(raft, reachable_host, grpc_address.port());
 
     let mut servers = JoinSet::new();
-    servers.spawn(serve_grpc(Arc::clone(&master), grpc));
+    servers.spawn(serve_grpc(Arc::clone(&master), peers, grpc));
     servers.spawn(serve_http(Arc::clone(&master), http));
-    master.tasks.spawn(leader::lead(Arc::clone(&master)));
-    let server = Server { grpc_address, http_address, master, raft: thread, servers };
-    server.wait_for_leadership().await?;
+    servers.spawn(lead(Arc::clone(&master)));
+    let raft = Arc::default();
+    let is_alone = config.peers.len() <= 1 && !config.join;
+    if config.peers.len() > 1 && config.peers.len().is_multiple_of(2) {
+        let masters = config.peers.len();
+        tracing::warn!(masters, "an even number of masters survives no more losses than one master less");
+    }
+    if is_alone {
+        take_part(starting, Arc::clone(&raft)).await?;
+    } else {
+        let (stop, raft) = (master.stop.clone(), Arc::clone(&raft));
+        servers.spawn(async move {
+            if let Some(started) = stop.run_until_cancelled(take_part(starting, raft)).await {
+                started?;
+            }
+            stop.cancelled().await;
+            Ok(())
+        });
+    }
+    let server = Server { grpc_address, http_address, master, raft, servers };
+    if is_alone {
+        server.wait_for_leadership().await?;
+    }
     Ok(server)
+}
+
+/// Founds or joins the group, which may take until the other masters are there.
+async fn take_part(starting: Starting, raft: Arc<Mutex<Option<RaftThread>>>) -> Result<(), Fault> {
+    let thread = starting.start().await?;
+    *raft.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+    Ok(())
+}
+
+/// The leader's loop ends with the master, or it has failed.
+async fn lead(master: Arc<Master>) -> Result<(), Fault> {
+    let stop = master.stop.clone();
+    leader::lead(master).await;
+    if stop.is_cancelled() { Ok(()) } else { Err(internal("the leader's loop ended".to_owned())) }
 }
 
 impl Server {
@@ -77,41 +119,63 @@ impl Server {
     /// # Errors
     /// Why it failed.
     pub async fn failed(&mut self) -> Result<(), Fault> {
-        match self.servers.join_next().await {
+        let ended = tokio::select! {
+            ended = self.servers.join_next() => ended,
+            () = scheduler_failed(&self.master) => return Err(internal("the scheduler ended".to_owned())),
+        };
+        match ended {
             Some(Ok(ended)) => ended,
             Some(Err(error)) => Err(internal(format!("a server ended: {error}"))),
             None => std::future::pending().await,
         }
     }
 
-    /// Ends streams, servers, scheduler and raft, in this order. Drivers and workers go on and find the next master.
+    /// Hands leadership over, then ends streams, servers, scheduler and raft, in this order. Drivers and workers go on and find the next master.
     pub async fn stop(mut self) {
+        // While it still hears the others: the next leader is there before anybody looks for it.
+        self.master.raft.hand_over().await;
         self.master.stop.cancel();
         self.master.tasks.close();
         let ended = async {
             while self.servers.join_next().await.is_some() {}
             self.master.tasks.wait().await;
-            self.master.scheduler.shutdown().await;
+            self.master.end_reign().await;
         };
         if tokio::time::timeout(STOP_PATIENCE, ended).await.is_err() {
             tracing::warn!("requests were still open after {} s and are cut", STOP_PATIENCE.as_secs());
         }
         self.servers.abort_all();
-        let raft = self.raft;
+        let raft = self.raft.lock().unwrap_or_else(PoisonError::into_inner).take();
         // The last snapshot is written here.
-        if tokio::task::spawn_blocking(move || raft.stop()).await.is_err() {
-            tracing::warn!("the raft thread did not end in order");
+        if let Some(raft) = raft {
+            raft.stop().await;
         }
     }
 }
 
-async fn serve_grpc(master: Arc<Master>, listener: TcpListener) -> Result<(), Fault> {
+/// Waits until the scheduler has ended though its reign goes on.
+async fn scheduler_failed(master: &Master) {
+    let mut reigns = master.reigns();
+    loop {
+        let reign = Arc::clone(&reigns.borrow_and_update());
+        tokio::select! {
+            () = reign.scheduler.ended(), if !reign.stop.is_cancelled() => {
+                if !reign.stop.is_cancelled() {
+                    return;
+                }
+            }
+            changed = reigns.changed() => if changed.is_err() { std::future::pending().await },
+        }
+    }
+}
+
+async fn serve_grpc(master: Arc<Master>, peers: PeersService, listener: TcpListener) -> Result<(), Fault> {
     let stop = master.stop.clone();
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(KEEP_ALIVE_EVERY))
         .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
-        .add_routes(rpc::services(&master))
+        .add_routes(rpc::services(&master, peers))
         .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
         .await
         .map_err(|error| internal(format!("the gRPC server ended: {error}")))
@@ -140,6 +204,14 @@ async fn bind(config: &Config, port: u16, flag: &str) -> Result<TcpListener, Fau
 
 fn local(listener: &TcpListener) -> Result<SocketAddr, Fault> {
     listener.local_addr().map_err(|error| internal(format!("a bound socket has no address: {error}")))
+}
+
+/// Where the other masters reach this one: as --peers says, or at its own host.
+fn advertised(config: &Config, port: u16) -> String {
+    match config.peers.get(config.id) {
+        Some(listed) => listed.address.clone(),
+        None => format!("{}:{port}", url_host(&config.host)),
+    }
 }
 
 /// A host as it stands in a URL.

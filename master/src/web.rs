@@ -4,6 +4,7 @@ mod api;
 mod html;
 mod metrics;
 mod pages;
+mod relay;
 mod style;
 
 use std::sync::Arc;
@@ -11,18 +12,24 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
-use axum::middleware::map_response;
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use lake_proto::web::HARDENING;
+use lake_raft::Role;
 
 use crate::master::Master;
-use crate::raft::Role;
 
 const CONTENT_SECURITY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Everything on --webui-port.
 pub(crate) fn router(master: Arc<Master>) -> Router {
+    own_router(Arc::clone(&master)).layer(from_fn_with_state(master, relay::relay)).layer(map_response(harden))
+}
+
+/// What this master knows itself.
+pub(crate) fn own_router(master: Arc<Master>) -> Router {
     Router::new()
         .route("/", get(pages::cluster))
         .route("/applications/{id}", get(pages::application))
@@ -30,7 +37,6 @@ pub(crate) fn router(master: Arc<Master>) -> Router {
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics::text))
         .nest("/api/v1", api::router())
-        .layer(map_response(harden))
         .with_state(master)
 }
 
@@ -45,9 +51,9 @@ async fn ready(State(master): State<Arc<Master>>) -> Response {
 
 async fn harden(mut response: Response) -> Response {
     let headers = response.headers_mut();
+    for (name, value) in HARDENING {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(HeaderName::from_static("referrer-policy"), HeaderValue::from_static("no-referrer"));
     response
 }

@@ -2,15 +2,20 @@
 
 use std::time::Duration;
 
+use tokio::time::{Instant, sleep};
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Response, Status};
 
 use crate::error::{ErrorClass, Fault};
+use crate::masters::Addresses;
 
 /// The largest message any of our services sends or accepts.
 pub const MAX_MESSAGE_BYTES: usize = 256 * 1024 * 1024;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
+/// Between two masters that are asked.
+const PAUSE: Duration = Duration::from_millis(300);
 
 /// The addresses in a master URL: `lake://h1:7077,h2:7077`, also with Spark's scheme `spark://`.
 ///
@@ -58,6 +63,37 @@ pub async fn connect(address: &str) -> Result<Channel, Fault> {
         .connect()
         .await
         .map_err(|error| unavailable(&error))
+}
+
+/// Asks the leader, wherever it is, with a call that may be repeated.
+///
+/// # Errors
+/// `unavailable` when no master answers within `patience`, or the leader says so for as long; what it refuses.
+pub async fn ask_leader<T>(
+    masters: &mut Addresses,
+    patience: Duration,
+    ask: impl AsyncFn(Channel) -> Result<Response<T>, Status>,
+) -> Result<T, Fault> {
+    let deadline = Instant::now() + patience;
+    loop {
+        let fault = match connect(masters.first()).await {
+            Err(fault) => {
+                masters.pass_on();
+                fault
+            }
+            Ok(channel) => match ask(channel).await {
+                Ok(answer) => return Ok(answer.into_inner()),
+                Err(status) => {
+                    masters.redirect(&status);
+                    Fault::from(status)
+                }
+            },
+        };
+        if fault.class != ErrorClass::Unavailable || Instant::now() >= deadline {
+            return Err(fault);
+        }
+        sleep(PAUSE).await;
+    }
 }
 
 #[cfg(test)]

@@ -217,6 +217,12 @@ impl From<Status> for Fault {
     }
 }
 
+/// Whether one of our services made this status: they all name the class of the fault. One without comes from the
+/// transport, or from somebody else.
+pub fn names_class(status: &Status) -> bool {
+    status.metadata().contains_key(CLASS_HEADER)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -225,7 +231,9 @@ mod tests {
     fn every_class_survives_grpc_and_the_wire_message() {
         for class in ErrorClass::ALL {
             let fault = Fault::new(class, "some-code", "what was found");
-            assert_eq!(Fault::from(Status::from(fault.clone())), fault);
+            let status = Status::from(fault.clone());
+            assert!(names_class(&status));
+            assert_eq!(Fault::from(status), fault);
             assert_eq!(Fault::from(v1::Failure::from(fault.clone())), fault);
             assert_eq!(ErrorClass::from_exit_code(i32::from(class.exit_code())), Some(class));
             assert_eq!(class.name().parse(), Ok(class));
@@ -236,6 +244,7 @@ mod tests {
     fn a_broken_connection_is_unavailable_whatever_code_the_transport_chose() {
         let broken = std::io::Error::new(std::io::ErrorKind::InvalidData, "error reading a body from connection");
         let status = Status::from_error(Box::new(broken));
+        assert!(!names_class(&status));
         assert_eq!(Fault::from(status).class, ErrorClass::Unavailable);
         assert_eq!(Fault::from(Status::internal("theirs")).class, ErrorClass::Internal);
     }

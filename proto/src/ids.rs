@@ -1,4 +1,4 @@
-//! Ids as newtypes. They look like Spark's: `app-20261121093012-0001`, `driver-…-0001`, `worker-…-HOST-PORT`.
+//! Ids as newtypes. Pure. They look like Spark's: `app-20261121093012-0001`, `driver-…-0001`, `worker-…-HOST-PORT`.
 //!
 //! Every id is checked when it is made from outside text, because ids become file names and Flight tickets.
 

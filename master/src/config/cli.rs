@@ -5,11 +5,13 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
-use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 use lake_proto::Fault;
+use lake_raft::{Directory, Member};
 use serde::Deserialize;
 
 use super::{Config, LogFormat, invalid};
+use crate::operate::Members;
 
 /// The leading daemon of a lake cluster: accepts jobs, places their drivers, schedules their queries.
 ///
@@ -36,9 +38,12 @@ struct Flags {
     /// This master's number in its group, from 1 [default: 1]
     #[arg(long, env = "LAKE_MASTER_ID", value_name = "N")]
     id: Option<u64>,
-    /// All masters of the group: 1@host:port,... (this version runs one)
+    /// All masters of the group with this one, the same list on each: 1@host:port,2@host:port,3@host:port
     #[arg(long, env = "LAKE_MASTER_PEERS", value_name = "LIST")]
     peers: Option<String>,
+    /// Wait to be added to the group of --peers with 'lake-master members add'
+    #[arg(long, env = "LAKE_MASTER_JOIN")]
+    join: bool,
     /// Where finished applications are kept (not supported by this version)
     #[arg(long, env = "LAKE_MASTER_HISTORY_DIR", value_name = "URL")]
     history_dir: Option<String>,
@@ -57,6 +62,14 @@ struct Flags {
     /// Print help
     #[arg(long, action = ArgAction::Help)]
     help: Option<bool>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show or change the masters of a running group
+    Members(Members),
 }
 
 /// The file of --config.
@@ -70,6 +83,7 @@ struct FileKeys {
     data_dir: Option<PathBuf>,
     id: Option<u64>,
     peers: Option<String>,
+    join: Option<bool>,
     history_dir: Option<String>,
     log_format: Option<LogFormat>,
     log_level: Option<String>,
@@ -82,6 +96,8 @@ pub enum Action {
     Run(Config),
     /// Print this text on stdout and end.
     Print(String),
+    /// Look at a running group, or change it.
+    Members(Members),
 }
 
 /// Merges flags, environment and file. `arguments` starts with the program's name.
@@ -96,6 +112,9 @@ where
 {
     let matches = Flags::command().get_matches_from(arguments);
     let flags = Flags::from_arg_matches(&matches).map_err(|error| invalid(error.to_string()))?;
+    if let Some(Command::Members(members)) = flags.command {
+        return Ok(Action::Members(members));
+    }
     let file = match &flags.config {
         Some(path) => read(path)?,
         None => FileKeys::default(),
@@ -116,7 +135,12 @@ where
             value
         }};
     }
+    let list = effective!(peers, String::new());
+    let join = flags.join || file.join.unwrap_or(default.join);
+    dump.push(("join", join.to_string(), origin("join", file.join.is_some())));
     let config = Config {
+        peers: group(flags.id.or(file.id).unwrap_or(default.id), &list, join)?,
+        join,
         host: effective!(host, default.host),
         port: effective!(port, default.port),
         webui_port: effective!(webui_port, default.webui_port),
@@ -125,7 +149,6 @@ where
         log_format: effective!(log_format, default.log_format),
         log_level: effective!(log_level, default.log_level),
     };
-    check_group(config.id, flags.peers.or(file.peers).as_deref())?;
     refuse_later("--rest-port", flags.rest_port.or(file.rest_port).is_some())?;
     refuse_later("--history-dir", flags.history_dir.or(file.history_dir).is_some())?;
     if config.host.is_empty() {
@@ -141,31 +164,41 @@ fn read(path: &Path) -> Result<FileKeys, Fault> {
         .map_err(|error| invalid(format!("config file {}: {}", path.display(), error.to_string().trim_end())))
 }
 
-/// `1@h1:7077,2@h2:7077`: a list of one that names this master is fine, more is for a later version.
-fn check_group(id: u64, peers: Option<&str>) -> Result<(), Fault> {
+/// The masters in `1@h1:7077,2@h2:7077,3@h3:7077`.
+fn group(id: u64, list: &str, joins: bool) -> Result<Directory, Fault> {
     if id == 0 {
         return Err(invalid("--id is 0: masters are numbered from 1".to_owned()));
     }
-    let Some(peers) = peers else { return Ok(()) };
-    let mut numbers = Vec::new();
-    for peer in peers.split(',').map(str::trim) {
-        let parts = peer.split_once('@').and_then(|(number, address)| Some((number, address.rsplit_once(':')?)));
-        let parsed = parts.and_then(|(number, (host, port))| {
-            let is_address = !host.is_empty() && port.parse::<u16>().is_ok();
-            number.parse::<u64>().ok().filter(|number| is_address && *number > 0)
-        });
-        let expected =
-            || invalid(format!("--peers: '{peer}' is not valid: expected NUMBER@HOST:PORT, for example 1@h1:7077"));
-        numbers.push(parsed.ok_or_else(expected)?);
+    let mut peers = Directory::default();
+    for peer in list.split(',').map(str::trim).filter(|peer| !peer.is_empty()) {
+        let member = member(peer)?;
+        let is_known = |other: &Member| other.id == member.id || other.address == member.address;
+        if peers.iter().any(is_known) {
+            return Err(invalid(format!("--peers: '{peer}' repeats a number or an address; each master has its own")));
+        }
+        peers.insert(member);
     }
-    match numbers.as_slice() {
-        [only] if *only == id => Ok(()),
-        [only] => Err(invalid(format!("--peers names master {only}, but --id is {id}"))),
-        more => Err(invalid(format!(
-            "--peers names {} masters: this version runs one master; start it without --peers",
-            more.len()
-        ))),
+    let is_listed = peers.get(id).is_some();
+    if joins && peers.is_empty() {
+        return Err(invalid("--join needs --peers with the masters of the group to join".to_owned()));
     }
+    if !joins && !peers.is_empty() && !is_listed {
+        let message = format!("--peers does not list master {id}, which is this one; add it, or give --id or --join");
+        return Err(invalid(message));
+    }
+    Ok(peers)
+}
+
+fn member(peer: &str) -> Result<Member, Fault> {
+    let expected =
+        || invalid(format!("--peers: '{peer}' is not valid: expected NUMBER@HOST:PORT, for example 1@h1:7077"));
+    let (number, address) = peer.split_once('@').ok_or_else(expected)?;
+    let (host, port) = address.rsplit_once(':').ok_or_else(expected)?;
+    let id = number.parse::<u64>().ok().filter(|id| *id > 0).ok_or_else(expected)?;
+    if host.is_empty() || !port.parse::<u16>().is_ok_and(|port| port > 0) {
+        return Err(expected());
+    }
+    Ok(Member { id, address: address.to_owned(), incarnation: String::new() })
 }
 
 fn refuse_later(flag: &str, is_given: bool) -> Result<(), Fault> {

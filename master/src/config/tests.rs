@@ -7,7 +7,7 @@ fn parsed(arguments: &[&str]) -> Result<Action, Fault> {
 fn config(arguments: &[&str]) -> Config {
     match parsed(arguments).unwrap() {
         Action::Run(config) => config,
-        Action::Print(text) => panic!("{text}"),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -49,8 +49,11 @@ fn unknown_keys_and_later_features_are_refused_by_name() {
     for (arguments, expected) in [
         (&["--config", path][..], "prot"),
         (&["--config", "/no/such/file"], "/no/such/file"),
-        (&["--peers", "1@a:1,2@b:2,3@c:3"], "this version runs one master"),
-        (&["--peers", "2@a:1"], "--id is 1"),
+        (&["--peers", "1@a:1,2@b:2,1@c:3"], "repeats a number"),
+        (&["--peers", "1@a:1,2@a:1"], "repeats a number or an address"),
+        (&["--peers", "2@a:1"], "does not list master 1"),
+        (&["--join"], "--join needs --peers"),
+        (&["--peers", "1@a:0"], "expected NUMBER@HOST:PORT"),
         (&["--peers", "a:1"], "expected NUMBER@HOST:PORT"),
         (&["--id", "0"], "numbered from 1"),
         (&["--rest-port", "6066"], "--rest-port"),
@@ -62,4 +65,6 @@ fn unknown_keys_and_later_features_are_refused_by_name() {
         assert!(fault.message.contains(expected), "{arguments:?}: {fault}");
     }
     assert_eq!(config(&["--id", "2", "--peers", "2@a:1"]).id, 2);
+    let joining = config(&["--id", "4", "--join", "--peers", "1@a:1,2@b:2,3@c:3"]);
+    assert!(joining.join && joining.peers.len() == 3);
 }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use lake_master_core::{Application, Attempt, Command, Step};
+use lake_master_core::{Application, Attempt, Command, Event, Step};
 use lake_proto::v1::drivers_server::Drivers;
-use lake_proto::{AppId, DriverId, ErrorClass, Fault, v1};
+use lake_proto::{DriverId, ErrorClass, Fault, v1};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
@@ -39,7 +39,7 @@ impl Service {
         });
         let (is_client, looked) = looked?;
         if is_client {
-            self.master.fleet.client_called(driver);
+            self.master.reign().fleet.client_called(driver);
         }
         Ok(looked)
     }
@@ -54,7 +54,7 @@ impl Drivers for Service {
         request: Request<v1::DriverStartRequest>,
     ) -> Result<Response<v1::DriverStartResponse>, Status> {
         let (driver, epoch) = self.caller(request.get_ref().driver.as_ref())?;
-        let total = self.master.scheduler.total_cores();
+        let total = self.master.reign().scheduler.total_cores();
         Ok(Response::new(self.admitted(&driver, epoch, |application| answer(application, total))?))
     }
 
@@ -62,8 +62,24 @@ impl Drivers for Service {
         let request = request.into_inner();
         let (driver, epoch) = self.caller(request.driver.as_ref())?;
         let app = self.admitted(&driver, epoch, |application| application.id.clone())?;
-        self.master.progress.report(&app, request.steps);
+        self.master.reign().progress.report(&app, request.steps);
         Ok(Response::new(v1::Ack {}))
+    }
+
+    async fn permit_commit(
+        &self,
+        request: Request<v1::PermitCommitRequest>,
+    ) -> Result<Response<v1::PermitCommitResponse>, Status> {
+        let request = request.into_inner();
+        let (driver, epoch) = self.caller(request.driver.as_ref())?;
+        let table = request.table;
+        let events = self.master.raft.propose(Command::PermitCommit { driver, epoch, table }).await?;
+        let permit = events.into_iter().find_map(|event| match event {
+            Event::CommitPermitted { permit, .. } => Some(permit),
+            _ => None,
+        });
+        let permit = permit.ok_or_else(|| Fault::new(ErrorClass::Internal, "internal", "no permission came of it"))?;
+        Ok(Response::new(v1::PermitCommitResponse { permit }))
     }
 
     async fn record_step(&self, request: Request<v1::RecordStepRequest>) -> Result<Response<v1::Ack>, Status> {
@@ -91,28 +107,20 @@ impl Drivers for Service {
             let is_client = application.running().is_some_and(|attempt| attempt.worker.is_none());
             (application.id.clone(), (cap > 0).then_some(cap), is_client)
         })?;
-        let events = run(&self.master, app, cap, request).await?;
-        let master = Arc::clone(&self.master);
+        let reign = self.master.reign();
+        self.master.count_query();
+        // Planning is a large future; it lives on the heap.
+        let events = Box::pin(reign.scheduler.run_query(app, cap, request)).await?;
+        let stop = reign.stop.clone();
         let events = ReceiverStream::new(events).map(move |event| {
             // Progress that reaches the client is a sign that it listens.
             if is_client {
-                master.fleet.client_called(&driver);
+                reign.fleet.client_called(&driver);
             }
             Ok(event)
         });
-        Ok(Response::new(until_stopped(events, self.master.stop.clone())))
+        Ok(Response::new(until_stopped(events, stop)))
     }
-}
-
-async fn run(
-    master: &Master,
-    app: AppId,
-    cap: Option<u32>,
-    request: v1::RunQueryRequest,
-) -> Result<tokio::sync::mpsc::Receiver<v1::QueryEvent>, Fault> {
-    master.count_query();
-    // Planning is a large future; it lives on the heap.
-    Box::pin(master.scheduler.run_query(app, cap, request)).await
 }
 
 fn answer(application: &Application, total_cores: u32) -> v1::DriverStartResponse {
@@ -137,6 +145,7 @@ fn answer(application: &Application, total_cores: u32) -> v1::DriverStartRespons
         }),
         steps: application.steps.values().cloned().map(Into::into).collect(),
         cores: cores.max(1),
+        submitted_at_ms: application.submitted_at_ms,
     }
 }
 

@@ -8,13 +8,15 @@ use lake_master_core::{Command, DeployMode, Event, Options, State, Submission};
 use lake_proto::channel::{MAX_MESSAGE_BYTES, connect};
 use lake_proto::v1::submissions_server::Submissions;
 use lake_proto::v1::worker_logs_client::WorkerLogsClient;
-use lake_proto::{AppId, ErrorClass, Fault, SubmissionId, v1};
+use lake_proto::{AppId, ErrorClass, Fault, SubmissionId, WorkerId, v1};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::{Answers, invalid, until_stopped};
+use crate::effects;
 use crate::master::Master;
+use crate::reign::Reign;
 
 /// Pipelines are small; the log is not the place for data.
 const MAX_PIPELINE_BYTES: usize = 16 * 1024 * 1024;
@@ -29,6 +31,12 @@ pub(super) struct Service {
 impl Service {
     pub(super) const fn new(master: Arc<Master>) -> Self {
         Self { master }
+    }
+
+    /// Refuses unless this master leads, also in the eyes of the others: a leader that was cut off does not know yet.
+    async fn current(&self) -> Result<(), Fault> {
+        self.master.raft.check_leader()?;
+        self.master.raft.catch_up().await
     }
 
     fn find(&self, id: &str) -> Result<ApplicationView, Fault> {
@@ -56,6 +64,23 @@ impl Service {
         }
     }
 
+    /// Tells a worker to drain; how long it waits at most.
+    fn drain(&self, id: &str) -> Result<u64, Fault> {
+        self.master.raft.check_leader()?;
+        let worker: WorkerId = id.parse().map_err(|_| unknown_worker(id))?;
+        let is_alive = |state: &State| state.worker(&worker).is_some_and(lake_master_core::Worker::is_alive);
+        if !self.master.raft.read(is_alive) {
+            return Err(unknown_worker(id));
+        }
+        let told = self.master.reign().fleet.drainable(&worker).filter(|(link, _)| effects::drain(link));
+        let (_, drain_timeout_ms) = told.ok_or_else(|| {
+            let message = format!("{worker} cannot be told to drain: it has no open stream to this master");
+            Fault::new(ErrorClass::Unavailable, "worker-stream", message)
+        })?;
+        tracing::info!(worker_id = %worker, "a worker was told to drain");
+        Ok(drain_timeout_ms)
+    }
+
     async fn read_log(&self, request: v1::LogsRequest) -> Result<tonic::Streaming<v1::LogChunk>, Status> {
         if !matches!(request.stream.as_str(), "stdout" | "stderr") {
             return Err(
@@ -77,7 +102,15 @@ impl Service {
             let message = format!("{} has no log: {why}", found.driver_id);
             return Err(Fault::new(ErrorClass::NotFound, "no-log", message).into());
         }
-        let channel = connect(&found.worker_address).await.map_err(|fault| fault.within("the driver's worker"))?;
+        let channel = connect(&found.worker_address).await.map_err(|fault| match found.ended_at_ms {
+            0 => fault.within("the driver's worker"),
+            // A log goes with its worker.
+            _ => {
+                let message =
+                    format!("the log of {} is gone: its worker does not answer any more: {fault}", found.driver_id);
+                Fault::new(ErrorClass::NotFound, "no-log", message)
+            }
+        })?;
         let read = v1::ReadLogRequest {
             driver_id: found.driver_id,
             stream: request.stream,
@@ -100,7 +133,7 @@ impl Submissions for Service {
         match events.first() {
             Some(Event::Submitted { app, driver, epoch, .. }) => {
                 if *epoch > 0 {
-                    self.master.fleet.client_called(driver);
+                    self.master.reign().fleet.client_called(driver);
                 }
                 let (driver_id, app_id) = (driver.to_string(), app.to_string());
                 Ok(Response::new(v1::SubmitResponse { driver_id, app_id, epoch: *epoch }))
@@ -110,6 +143,7 @@ impl Submissions for Service {
     }
 
     async fn status(&self, request: Request<v1::StatusRequest>) -> Result<Response<v1::ApplicationStatus>, Status> {
+        self.current().await?;
         Ok(Response::new(self.find(&request.get_ref().id)?.into()))
     }
 
@@ -123,7 +157,7 @@ impl Submissions for Service {
     }
 
     async fn list(&self, request: Request<v1::ListRequest>) -> Result<Response<v1::ListResponse>, Status> {
-        self.master.raft.check_leader()?;
+        self.current().await?;
         let limit = usize::try_from(request.get_ref().limit).unwrap_or(0);
         let (live, _) = self.master.live().await;
         let (applications, workers) =
@@ -137,20 +171,35 @@ impl Submissions for Service {
     async fn watch(&self, request: Request<v1::StatusRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let app = self.app_id(&request.get_ref().id)?;
         let (updates, receiver) = mpsc::channel(WATCH_BUFFER);
-        self.master.tasks.spawn(watch(Arc::clone(&self.master), app, updates));
-        Ok(Response::new(until_stopped(ReceiverStream::new(receiver), self.master.stop.clone())))
+        let reign = self.master.reign();
+        let stop = reign.stop.clone();
+        self.master.tasks.spawn(watch(Arc::clone(&self.master), reign, app, updates));
+        Ok(Response::new(until_stopped(ReceiverStream::new(receiver), stop)))
     }
 
     async fn logs(&self, request: Request<v1::LogsRequest>) -> Result<Response<Self::LogsStream>, Status> {
         let chunks = self.read_log(request.into_inner()).await?;
-        Ok(Response::new(until_stopped(chunks, self.master.stop.clone())))
+        Ok(Response::new(until_stopped(chunks, self.master.reign().stop.clone())))
+    }
+
+    async fn drain_worker(
+        &self,
+        request: Request<v1::DrainWorkerRequest>,
+    ) -> Result<Response<v1::DrainWorkerResponse>, Status> {
+        let drain_timeout_ms = self.drain(&request.get_ref().worker_id)?;
+        Ok(Response::new(v1::DrainWorkerResponse { drain_timeout_ms }))
     }
 }
 
 /// Sends the state now, then every change, until the application has ended or nobody listens.
-async fn watch(master: Arc<Master>, app: AppId, updates: mpsc::Sender<Result<v1::WatchUpdate, Status>>) {
+async fn watch(
+    master: Arc<Master>,
+    reign: Arc<Reign>,
+    app: AppId,
+    updates: mpsc::Sender<Result<v1::WatchUpdate, Status>>,
+) {
     let mut status = master.raft.watch();
-    let mut progress = master.progress.watch();
+    let mut progress = reign.progress.watch();
     let mut last: Option<ApplicationView> = None;
     let mut version = 0;
     loop {
@@ -158,7 +207,7 @@ async fn watch(master: Arc<Master>, app: AppId, updates: mpsc::Sender<Result<v1:
         progress.mark_unchanged();
         let Some(now) = master.raft.read(|state| view::application(state, &app)) else { return };
         let is_over = now.ended_at_ms > 0;
-        let (newer, steps) = master.progress.since(&app, version);
+        let (newer, steps) = reign.progress.since(&app, version);
         version = newer;
         if !steps.is_empty() || last.as_ref() != Some(&now) {
             let update = v1::WatchUpdate { status: Some(now.clone().into()), steps };
@@ -171,7 +220,7 @@ async fn watch(master: Arc<Master>, app: AppId, updates: mpsc::Sender<Result<v1:
             return;
         }
         tokio::select! {
-            () = master.stop.cancelled() => return,
+            () = reign.stop.cancelled() => return,
             () = updates.closed() => return,
             changed = status.changed() => if changed.is_err() { return },
             changed = progress.changed() => if changed.is_err() { return },
@@ -224,4 +273,10 @@ fn unknown(id: &str) -> Fault {
         "no-such-application",
         format!("'{id}' is not a known application, driver or submission id; lake-submit --list shows them"),
     )
+}
+
+fn unknown_worker(id: &str) -> Fault {
+    let id: String = id.chars().take(200).collect();
+    let message = format!("'{id}' is not a living worker; lake-submit --list shows them");
+    Fault::new(ErrorClass::NotFound, "no-such-worker", message)
 }

@@ -21,6 +21,7 @@ use super::{Answers, invalid, until_stopped};
 use crate::effects;
 use crate::liveness::{Link, OUTBOUND};
 use crate::master::Master;
+use crate::reign::Reign;
 
 const HEARTBEAT_MS: u32 = 2_000;
 const FIRST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,8 +35,13 @@ impl Service {
         Self { master }
     }
 
-    /// The URL under which this worker and its drivers reach this master.
+    /// The URL under which this worker and its drivers reach the masters.
     fn master_url(&self, request: &Request<Streaming<v1::WorkerMessage>>) -> String {
+        let members = self.master.raft.members();
+        if members.len() > 1 {
+            let addresses: Vec<&str> = members.iter().map(|member| member.address.as_str()).collect();
+            return format!("lake://{}", addresses.join(","));
+        }
         let local = request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::local_addr);
         match (&self.master.reachable_host, local) {
             (None, Some(address)) => format!("lake://{address}"),
@@ -43,7 +49,7 @@ impl Service {
         }
     }
 
-    /// The worker's id: fresh, or the one it had; `Err(Ok(fault))` tells it to start over.
+    /// The worker's id: fresh, or the one it had; [`Refusal::StartOver`] when that is gone.
     async fn admit(&self, register: &v1::Register) -> Result<WorkerId, Refusal> {
         let command = if register.worker_id.is_empty() {
             Command::WorkerRegistered(registration(register)?)
@@ -60,7 +66,7 @@ impl Service {
                 let lost = || Fault::new(ErrorClass::Internal, "internal", "a registration led to no worker id");
                 id.ok_or_else(|| Refusal::Later(lost()))
             }
-            Err(fault) if matches!(fault.code.as_str(), "worker-lost" | "no-such-worker") => {
+            Err(fault) if matches!(fault.class, ErrorClass::Conflict | ErrorClass::NotFound) => {
                 Err(Refusal::StartOver(fault))
             }
             Err(fault) => Err(Refusal::Later(fault)),
@@ -109,25 +115,28 @@ impl Workers for Service {
         let _ = sender.try_send(to_worker(master_message::Message::Registered(registered)));
         let info = worker_info(&worker, &register)?;
         let link = Link { sender: sender.clone(), master_url };
-        self.master.scheduler.worker_attached(info, sender.clone()).await;
-        let stream = self.master.fleet.attach(&worker, link, &register.drivers);
+        let reign = self.master.reign();
+        reign.scheduler.worker_attached(info, sender.clone()).await;
+        let stream = reign.fleet.attach(&worker, link, &register);
         // Attempts of before a restart of this master: the scheduler tells the worker to end what it does not know.
         let running = v1::Heartbeat {
             metrics: vec![v1::TaskMetrics::default(); register.running.len()],
             running: register.running,
             ..v1::Heartbeat::default()
         };
-        self.master.scheduler.heartbeat(worker.clone(), running).await;
-        let reader = Reader { master: Arc::clone(&self.master), worker, stream, sender };
+        reign.scheduler.heartbeat(worker.clone(), running).await;
+        let stop = reign.stop.clone();
+        let reader = Reader { master: Arc::clone(&self.master), reign, worker, stream, sender };
         self.master.tasks.spawn(reader.run(inbound));
         let outbound = ReceiverStream::new(outbound).map(Ok);
-        Ok(Response::new(until_stopped(outbound, self.master.stop.clone())))
+        Ok(Response::new(until_stopped(outbound, stop)))
     }
 }
 
 /// Reads what one worker sends, until its stream ends.
 struct Reader {
     master: Arc<Master>,
+    reign: Arc<Reign>,
     worker: WorkerId,
     stream: u64,
     sender: mpsc::Sender<v1::MasterMessage>,
@@ -137,7 +146,7 @@ impl Reader {
     async fn run(self, mut inbound: Streaming<v1::WorkerMessage>) {
         loop {
             let message = tokio::select! {
-                () = self.master.stop.cancelled() => return,
+                () = self.reign.stop.cancelled() => return,
                 () = self.sender.closed() => break,
                 message = inbound.message() => message,
             };
@@ -147,9 +156,9 @@ impl Reader {
                 break;
             }
         }
-        if self.master.fleet.detach(&self.worker, self.stream) {
+        if self.reign.fleet.detach(&self.worker, self.stream) {
             tracing::warn!(worker_id = %self.worker, "the stream of a worker has ended");
-            effects::probe(&self.master, self.worker);
+            effects::probe(&self.master, &self.reign, self.worker);
         }
     }
 
@@ -159,18 +168,22 @@ impl Reader {
                 Err(invalid(format!("{} registered twice on one stream", self.worker)))
             }
             worker_message::Message::Heartbeat(heartbeat) => {
-                self.master.fleet.heartbeat(&self.worker, &heartbeat);
-                self.master.scheduler.heartbeat(self.worker.clone(), heartbeat).await;
+                if heartbeat.is_draining {
+                    // Before the leader's loop can see it. A repeat changes nothing.
+                    self.reign.scheduler.worker_draining(self.worker.clone()).await;
+                }
+                self.reign.fleet.heartbeat(&self.worker, &heartbeat);
+                self.reign.scheduler.heartbeat(self.worker.clone(), heartbeat).await;
                 Ok(())
             }
             worker_message::Message::TaskStatus(status) => {
-                self.master.fleet.heard(&self.worker);
+                self.reign.fleet.heard(&self.worker);
                 let seq = status.seq;
-                self.master.scheduler.task_status(self.worker.clone(), status).await;
+                self.reign.scheduler.task_status(self.worker.clone(), status).await;
                 self.acknowledge(seq).await
             }
             worker_message::Message::DriverStatus(status) => {
-                self.master.fleet.heard(&self.worker);
+                self.reign.fleet.heard(&self.worker);
                 let seq = status.seq;
                 if let Some(command) = driver_command(status) {
                     match self.master.raft.propose(command).await {
@@ -213,7 +226,7 @@ fn check_codec(register: &v1::Register) -> Result<(), Fault> {
         return Ok(());
     }
     Err(Fault::new(
-        ErrorClass::Denied,
+        ErrorClass::InvalidJob,
         "codec-version",
         format!(
             "the worker at {}:{} has plan codec {}, this master has {CODEC_VERSION}; run the same version on both",
@@ -244,6 +257,7 @@ fn worker_info(worker: &WorkerId, register: &v1::Register) -> Result<WorkerInfo,
         grpc_port: port(register.grpc_port)?,
         flight_port: port(register.flight_port)?,
         cores: register.cores,
+        is_draining: register.is_draining,
     })
 }
 

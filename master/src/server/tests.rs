@@ -166,6 +166,33 @@ async fn a_worker_whose_process_is_gone_is_lost_at_once_and_its_drivers_move() {
 }
 
 #[tokio::test]
+async fn a_draining_worker_gets_no_driver_and_is_released_when_its_own_has_ended() {
+    let cluster = Cluster::start().await;
+    let mut first = FakeWorker::attach(&cluster, "", vec![]).await;
+    cluster.submit("s-1").await.unwrap();
+    let launch = first.launch().await;
+    first.started(&launch).await;
+    assert_eq!(cluster.drain(&first.id).await, Ok(60_000));
+    let told = first.next().await;
+    assert!(matches!(told, Message::Drain(_)), "{told:?}");
+    first.is_draining = true;
+    let kept = v1::RunningDriver { driver_id: launch.driver_id.clone(), epoch: launch.epoch };
+    first.beat_until(vec![kept], async || cluster.list().await.workers[0].state == "DRAINING").await;
+
+    let mut second = FakeWorker::attach(&cluster, "", vec![]).await;
+    let submitted = cluster.submit("s-2").await.unwrap();
+    assert_eq!(second.launch().await.driver_id, submitted.driver_id);
+    cluster.finish(&launch, None).await.unwrap();
+    first.heartbeat(vec![]).await;
+    let told = first.next().await;
+    assert!(matches!(told, Message::Released(_)), "{told:?}");
+
+    let fault = cluster.drain("worker-x").await.unwrap_err();
+    assert_eq!((fault.class, fault.code.as_str()), (ErrorClass::NotFound, "no-such-worker"));
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn a_killed_driver_is_told_and_over_when_it_is_gone() {
     let cluster = Cluster::start().await;
     let mut worker = FakeWorker::attach(&cluster, "", vec![]).await;
@@ -222,7 +249,7 @@ async fn a_worker_with_another_codec_is_refused_and_a_repeated_registration_keep
     let mut register = support::register("", 1, vec![]);
     register.codec_version += 1;
     let fault = FakeWorker::open(&cluster, register).await.err().unwrap();
-    assert_eq!((fault.class, fault.code.as_str()), (ErrorClass::Denied, "codec-version"));
+    assert_eq!((fault.class, fault.code.as_str()), (ErrorClass::InvalidJob, "codec-version"));
 
     let register = support::register("", 1, vec![]);
     let first = FakeWorker::open(&cluster, register.clone()).await.unwrap();

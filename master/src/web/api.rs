@@ -9,6 +9,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use lake_master_core::view::{self, ApplicationView, WorkerView};
 use lake_proto::{ErrorClass, Fault, v1};
+use lake_raft::GroupMember;
 use serde::{Deserialize, Serialize};
 
 use crate::master::Master;
@@ -19,6 +20,7 @@ pub(super) fn router() -> Router<Arc<Master>> {
         .route("/applications", get(applications))
         .route("/applications/{id}", get(application))
         .route("/workers", get(workers))
+        .route("/masters", get(masters))
         .fallback(async || failed(Fault::new(ErrorClass::NotFound, "no-such-path", "this path is not part of the API")))
 }
 
@@ -74,7 +76,7 @@ async fn application(State(master): State<Arc<Master>>, Path(id): Path<String>) 
     let Some((application, app)) = found else {
         return failed(Fault::new(ErrorClass::NotFound, "no-such-application", format!("'{id}' is not known")));
     };
-    let (_, steps) = master.progress.since(&app, 0);
+    let (_, steps) = master.reign().progress.since(&app, 0);
     let (_, mut queries) = master.live().await;
     let queries = queries.remove(&app).unwrap_or_default();
     Json(Detail {
@@ -95,6 +97,32 @@ async fn application(State(master): State<Arc<Master>>, Path(id): Path<String>) 
 async fn workers(State(master): State<Arc<Master>>) -> Json<Vec<WorkerView>> {
     let (live, _) = master.live().await;
     Json(master.raft.read(|state| view::workers(state, &live)))
+}
+
+#[derive(Serialize)]
+struct MasterPicture {
+    id: u64,
+    address: String,
+    role: &'static str,
+    /// Index of the last log entry known to be on its disk; 0 where this is not known.
+    matched: u64,
+    is_active: bool,
+}
+
+async fn masters(State(master): State<Arc<Master>>) -> Response {
+    match master.raft.group().await {
+        Ok(group) => {
+            let picture = |member: GroupMember| MasterPicture {
+                id: member.member.id,
+                role: member.role(group.leader),
+                address: member.member.address,
+                matched: member.matched,
+                is_active: member.is_active,
+            };
+            Json(group.members.into_iter().map(picture).collect::<Vec<_>>()).into_response()
+        }
+        Err(fault) => failed(fault),
+    }
 }
 
 #[derive(Serialize)]

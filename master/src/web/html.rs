@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use lake_proto::Fault;
+use lake_proto::web::escape;
+use lake_proto::{Fault, quantity};
 
 /// HTML that is safe to put into a page.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,18 +30,7 @@ impl Html {
 
 /// Text from anywhere.
 pub(super) fn text(content: impl AsRef<str>) -> Html {
-    let mut escaped = String::with_capacity(content.as_ref().len());
-    for c in content.as_ref().chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            _ => escaped.push(c),
-        }
-    }
-    Html(escaped)
+    Html(escape(content.as_ref()))
 }
 
 /// An element with attributes whose names are ours and whose values are escaped.
@@ -80,10 +70,10 @@ pub(super) fn table(heads: &[&'static str], rows: Vec<Vec<Html>>, empty: &'stati
 pub(super) fn badge(state: &str) -> Html {
     let class = match state {
         "RUNNING" | "COMMITTING" => "badge run",
-        "FINISHED" | "COMMITTED" | "ALIVE" => "badge good",
+        "FINISHED" | "COMMITTED" | "ALIVE" | "leader" => "badge good",
         "SKIPPED" => "badge calm",
         "FAILED" | "ERROR" | "LOST" => "badge bad",
-        "RELAUNCHING" | "KILLING" => "badge warn",
+        "RELAUNCHING" | "KILLING" | "DRAINING" => "badge warn",
         _ => "badge",
     };
     element("span", &[("class", class)], &[text(state)])
@@ -106,47 +96,9 @@ pub(super) fn failure(fault: &Fault) -> Html {
     element("div", &[("class", "failure")], &[head, element("pre", &[], &[text(&fault.message)])])
 }
 
-/// `1.5 GiB`.
-pub(super) fn bytes(count: u64) -> String {
-    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
-    if count < 1024 {
-        return format!("{count} B");
-    }
-    let mut tenths = u128::from(count) * 10 / 1024;
-    let mut unit = "KiB";
-    for larger in UNITS.into_iter().skip(1) {
-        if tenths < 10_240 {
-            break;
-        }
-        tenths /= 1024;
-        unit = larger;
-    }
-    format!("{}.{} {unit}", tenths / 10, tenths % 10)
-}
-
-/// `12 345 678`.
-pub(super) fn number(count: u64) -> String {
-    let digits = count.to_string();
-    let mut grouped = String::new();
-    for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position).is_multiple_of(3) {
-            grouped.push('\u{202f}');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
-/// `2 min 5 s`, `350 ms`.
+/// Milliseconds as people read them.
 pub(super) fn duration(ms: u64) -> String {
-    let seconds = Duration::from_millis(ms).as_secs();
-    match seconds {
-        0 => format!("{ms} ms"),
-        1..60 => format!("{}.{} s", seconds, ms % 1_000 / 100),
-        60..3_600 => format!("{} min {} s", seconds / 60, seconds % 60),
-        3_600..86_400 => format!("{} h {} min", seconds / 3_600, seconds / 60 % 60),
-        _ => format!("{} d {} h", seconds / 86_400, seconds / 3_600 % 24),
-    }
+    quantity::duration(Duration::from_millis(ms))
 }
 
 /// `2026-11-21 09:30:12` in UTC; a dash for 0.
@@ -168,10 +120,8 @@ mod tests {
     }
 
     #[test]
-    fn quantities_are_readable() {
-        assert_eq!([bytes(0), bytes(1023), bytes(1536), bytes(8 << 30)], ["0 B", "1023 B", "1.5 KiB", "8.0 GiB"]);
-        assert_eq!([number(7), number(1_234), number(12_345_678)], ["7", "1\u{202f}234", "12\u{202f}345\u{202f}678"]);
-        assert_eq!([duration(350), duration(1_250), duration(125_000)], ["350 ms", "1.2 s", "2 min 5 s"]);
+    fn times_are_readable() {
+        assert_eq!([duration(350), duration(125_000)], ["350 ms", "2 min 05 s"]);
         assert_eq!([instant(0), instant(1_795_253_412_000)], ["–", "2026-11-21 09:30:12"]);
     }
 }

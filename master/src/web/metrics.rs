@@ -9,11 +9,12 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use lake_master_core::view;
+use lake_raft::Role;
 
 use crate::master::Master;
-use crate::raft::Role;
 
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+const WORKER_STATES: [&str; 3] = ["ALIVE", "DRAINING", "LOST"];
 const STATES: [&str; 7] = ["SUBMITTED", "RUNNING", "RELAUNCHING", "FINISHED", "FAILED", "KILLED", "ERROR"];
 
 pub(super) async fn text(State(master): State<Arc<Master>>) -> Response {
@@ -39,9 +40,12 @@ pub(super) async fn text(State(master): State<Arc<Master>>) -> Response {
     }
 
     page.family("lake_master_workers", "gauge", "Workers the masters keep, by state");
+    for state in WORKER_STATES {
+        let in_state = workers.iter().filter(|worker| worker.state == state).count();
+        page.value("lake_master_workers", &format!("{{state=\"{state}\"}}"), count(in_state));
+    }
+    // Figures of use and of offer are about the same workers: those that take work.
     let alive = workers.iter().filter(|worker| worker.state == "ALIVE");
-    page.value("lake_master_workers", "{state=\"ALIVE\"}", count(alive.clone().count()));
-    page.value("lake_master_workers", "{state=\"LOST\"}", count(workers.len() - alive.clone().count()));
     page.family("lake_master_cores", "gauge", "Cores that living workers offer");
     page.value("lake_master_cores", "", alive.clone().map(|worker| u64::from(worker.cores)).sum());
     page.family("lake_master_cores_used", "gauge", "Cores that tasks hold");

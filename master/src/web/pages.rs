@@ -9,18 +9,20 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{Html as Page, IntoResponse, Response};
 use lake_master_core::view;
+use lake_raft::Status;
 
 use super::html::{Html, element, instant, text};
 use super::style::{MARK, REFRESH, STYLE};
 use crate::clock::now_ms;
 use crate::master::Master;
-use crate::raft::Status;
 
 pub(super) async fn cluster(State(master): State<Arc<Master>>) -> Response {
     let (live, queries) = master.live().await;
     let (workers, applications) = master.raft.read(|state| (view::workers(state, &live), view::applications(state, 0)));
     let running_queries = queries.values().map(Vec::len).sum();
-    let drawn = cluster::Drawn { workers, applications, running_queries, now_ms: now_ms() };
+    // A master that is stopping knows of none.
+    let group = master.raft.group().await.unwrap_or_default();
+    let drawn = cluster::Drawn { group, workers, applications, running_queries, now_ms: now_ms() };
     page("lake master", master.raft.status(), drawn.html())
 }
 
@@ -33,7 +35,7 @@ pub(super) async fn application(State(master): State<Arc<Master>>, Path(id): Pat
         let body = element("section", &[], &[element("h2", &[], &[text("Not found")]), message, back]);
         return (StatusCode::NOT_FOUND, page("not found", master.raft.status(), body)).into_response();
     };
-    let (_, progress) = master.progress.since(&app, 0);
+    let (_, progress) = master.reign().progress.since(&app, 0);
     let (_, mut queries) = master.live().await;
     let queries = queries.remove(&app).unwrap_or_default();
     let title = application.name.clone();

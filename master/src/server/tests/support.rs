@@ -92,6 +92,12 @@ impl Cluster {
         Ok(self.submissions().await.kill(v1::KillRequest { id: id.to_owned() }).await?.into_inner())
     }
 
+    /// Has a worker drained; how long it waits at most.
+    pub(super) async fn drain(&self, worker_id: &str) -> Result<u64, Fault> {
+        let request = v1::DrainWorkerRequest { worker_id: worker_id.to_owned() };
+        Ok(self.submissions().await.drain_worker(request).await?.into_inner().drain_timeout_ms)
+    }
+
     pub(super) async fn list(&self) -> v1::ListResponse {
         self.submissions().await.list(v1::ListRequest { limit: 0 }).await.unwrap().into_inner()
     }
@@ -115,7 +121,7 @@ pub(super) fn submission(id: &str) -> v1::SubmitRequest {
         pipeline: br#"{"steps":[]}"#.as_slice().into(),
         options: Some(v1::SubmitOptions {
             name: "customers".to_owned(),
-            job_name: "customers".to_owned(),
+            job_name: format!("job of {id}"),
             total_executor_cores: 0,
             driver_memory_bytes: 1 << 20,
             supervise: true,
@@ -139,6 +145,8 @@ pub(super) fn register(worker_id: &str, grpc_port: u16, drivers: Vec<v1::Running
         codec_version: lake_scheduler::CODEC_VERSION,
         running: vec![],
         drivers,
+        is_draining: false,
+        drain_timeout_ms: 60_000,
     }
 }
 
@@ -162,6 +170,8 @@ pub(super) struct FakeWorker {
     /// Its address answers as long as it lives.
     _listener: Option<TcpListener>,
     seq: u64,
+    /// As its heartbeats say.
+    pub(super) is_draining: bool,
 }
 
 impl FakeWorker {
@@ -187,7 +197,7 @@ impl FakeWorker {
         let (outbound, inbound, first) = Self::call(cluster, register).await?;
         match first {
             Message::Registered(registered) => {
-                Ok(Self { id: registered.worker_id, outbound, inbound, _listener: None, seq: 0 })
+                Ok(Self { id: registered.worker_id, outbound, inbound, _listener: None, seq: 0, is_draining: false })
             }
             other => Err(Fault::new(ErrorClass::Internal, "not-registered", format!("{other:?}"))),
         }
@@ -235,7 +245,8 @@ impl FakeWorker {
     }
 
     pub(super) async fn heartbeat(&self, drivers: Vec<v1::RunningDriver>) {
-        self.send(worker_message::Message::Heartbeat(v1::Heartbeat { drivers, ..Default::default() })).await;
+        let heartbeat = v1::Heartbeat { drivers, is_draining: self.is_draining, ..Default::default() };
+        self.send(worker_message::Message::Heartbeat(heartbeat)).await;
     }
 
     /// Sends heartbeats until `is_so`.

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use lake_master_core::Step;
 use lake_master_core::view::ApplicationView;
+use lake_proto::quantity::{bytes, count};
 use lake_proto::{Fault, v1};
 use lake_scheduler::QueryOverview;
 
 use super::heading;
-use crate::web::html::{Html, badge, bytes, duration, element, failure, instant, meter, number, table, text};
+use crate::web::html::{Html, badge, duration, element, failure, instant, meter, table, text};
 
 pub(super) struct Drawn {
     pub(super) application: ApplicationView,
@@ -122,10 +123,10 @@ fn step_row(table: &str, record: Option<&Step>, progress: Option<&v1::StepProgre
     let mut row = vec![name, badge(state)];
     match record {
         Some(record) => row.extend([
-            text(number(record.rows_in)),
-            text(number(record.rows_out)),
+            text(count(record.rows_in)),
+            text(count(record.rows_out)),
             text(bytes(record.bytes_out)),
-            text(number(u64::from(record.files))),
+            text(count(u64::from(record.files))),
             text(record.version.to_string()),
             text(duration(record.elapsed_ms)),
             expectations(record),
@@ -140,7 +141,7 @@ fn expectations(step: &Step) -> Html {
     for expectation in &step.expectations {
         let found = match expectation.violations {
             0 => "holds".to_owned(),
-            count => format!("{} violated ({})", number(count), expectation.action),
+            violations => format!("{} violated ({})", count(violations), expectation.action),
         };
         lines.push(&element("div", &[], &[text(format!("{}: {found}", expectation.name))]));
     }
@@ -160,7 +161,7 @@ fn stages(stages: &[v1::StageProgress]) -> Html {
             stage.tasks_done,
             stage.tasks_total,
             stage.tasks_running,
-            number(stage.rows),
+            count(stage.rows),
             bytes(stage.bytes)
         );
         let bar = meter(u64::from(stage.tasks_done), u64::from(stage.tasks_total), &label);

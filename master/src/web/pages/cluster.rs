@@ -1,14 +1,17 @@
 //! The cluster at a glance: figures, workers, running and completed applications. Pure.
 
 use lake_master_core::view::{ApplicationView, WorkerView};
+use lake_proto::quantity::{bytes, count};
+use lake_raft::Group;
 
 use super::heading;
-use crate::web::html::{Html, badge, bytes, duration, element, instant, meter, number, table, text};
+use crate::web::html::{Html, badge, duration, element, instant, meter, table, text};
 
 /// Completed applications on the page; the API has all.
 const COMPLETED_SHOWN: usize = 100;
 
 pub(super) struct Drawn {
+    pub(super) group: Group,
     pub(super) workers: Vec<WorkerView>,
     pub(super) applications: Vec<ApplicationView>,
     pub(super) running_queries: usize,
@@ -22,6 +25,7 @@ impl Drawn {
             self.applications.iter().partition(|application| application.ended_at_ms == 0);
         page.push(&self.active(&active));
         page.push(&self.workers());
+        page.push(&self.masters());
         page.push(&self.completed(&completed));
         page
     }
@@ -62,7 +66,7 @@ impl Drawn {
                 name(application),
                 state(application),
                 text(format!("{} of {}", application.attempt, application.max_attempts)),
-                text(number(u64::try_from(application.steps.len()).unwrap_or(0))),
+                text(count(u64::try_from(application.steps.len()).unwrap_or(0))),
                 nowrap(&duration(self.now_ms.saturating_sub(application.submitted_at_ms))),
                 place,
             ]);
@@ -75,13 +79,13 @@ impl Drawn {
     fn workers(&self) -> Html {
         let mut rows = Vec::new();
         for worker in &self.workers {
-            let is_alive = worker.state == "ALIVE";
+            let is_here = worker.state != "LOST";
             let heard = match (&worker.lost_reason, worker.last_heartbeat_ms) {
                 (Some(reason), _) => reason.clone(),
                 (None, 0) => "not attached yet".to_owned(),
                 (None, at_ms) => format!("{} ago", duration(self.now_ms.saturating_sub(at_ms))),
             };
-            let (cores, memory) = if is_alive {
+            let (cores, memory) = if is_here {
                 let cores = format!("{} / {}", worker.cores_used, worker.cores);
                 let memory = format!("{} / {}", bytes(worker.driver_memory_bytes), bytes(worker.memory_bytes));
                 (
@@ -97,13 +101,35 @@ impl Drawn {
                 cores,
                 memory,
                 text(worker.drivers.to_string()),
-                nowrap(&if is_alive { bytes(worker.disk_free_bytes) } else { "–".to_owned() }),
+                nowrap(&if is_here { bytes(worker.disk_free_bytes) } else { "–".to_owned() }),
                 text(heard),
             ]);
         }
         let heads = ["Worker", "State", "Cores", "Memory for drivers", "Drivers", "Disk free", "Heartbeat"];
         let body = table(&heads, rows, "No worker is registered. Start one with lake-worker and this master's URL.");
         element("section", &[], &[heading("Workers", &self.workers.len().to_string()), body])
+    }
+
+    /// One master without others is the page itself.
+    fn masters(&self) -> Html {
+        if self.group.members.len() < 2 {
+            return Html::default();
+        }
+        let mut rows = Vec::new();
+        for member in &self.group.members {
+            let is_leader = member.member.id == self.group.leader;
+            let lag = self.group.commit.saturating_sub(member.matched);
+            rows.push(vec![
+                text(member.member.id.to_string()),
+                badge(member.role(self.group.leader)),
+                nowrap(&member.member.address),
+                text(if is_leader { "–".to_owned() } else { format!("{} entries", count(lag)) }),
+                text(if member.is_active { "active" } else { "silent" }),
+            ]);
+        }
+        let heads = ["Master", "Role", "Address", "Behind", "Seen by the leader"];
+        let remark = format!("term {}", self.group.term);
+        element("section", &[], &[heading("Masters", &remark), table(&heads, rows, "")])
     }
 
     fn completed(&self, completed: &[&ApplicationView]) -> Html {
@@ -122,7 +148,7 @@ impl Drawn {
                 name(application),
                 state(application),
                 text(application.steps.len().to_string()),
-                nowrap(&number(rows_out)),
+                nowrap(&count(rows_out)),
                 nowrap(&duration(application.ended_at_ms.saturating_sub(started_at_ms))),
                 nowrap(&instant(application.ended_at_ms)),
                 reason,
@@ -156,7 +182,7 @@ fn state(application: &ApplicationView) -> Html {
 
 fn worker_name(worker: &WorkerView) -> Html {
     let address = format!("{}:{}", worker.host, worker.grpc_port);
-    let mut cell = if worker.http_port > 0 && worker.state == "ALIVE" {
+    let mut cell = if worker.http_port > 0 && worker.state != "LOST" {
         let link = format!("http://{}:{}/", worker.host, worker.http_port);
         element("a", &[("href", &link)], &[text(address)])
     } else {

@@ -2,6 +2,7 @@ use lake_master_core::Step;
 use lake_master_core::step::Expectation;
 use lake_master_core::view::{ApplicationView, WorkerView};
 use lake_proto::{ErrorClass, Fault, v1};
+use lake_raft::{Group, GroupMember, Member};
 
 const HOSTILE: &str = "<img src=x onerror=alert(1)>\"'&";
 
@@ -65,15 +66,37 @@ fn assert_harmless(page: &str) {
 
 #[test]
 fn the_cluster_page_shows_everything_and_escapes_it() {
+    let member = |id, is_voter| GroupMember {
+        member: Member { id, address: HOSTILE.to_owned(), incarnation: String::new() },
+        is_voter,
+        matched: 90,
+        is_active: id < 3,
+    };
+    let members = vec![member(1, true), member(2, true), member(3, false)];
     let drawn = super::cluster::Drawn {
-        workers: vec![worker()],
+        group: Group { leader: 1, term: 7, commit: 100, is_changing: false, members },
+        workers: vec![worker(), WorkerView { state: "DRAINING", ..worker() }],
         applications: vec![application("RUNNING"), application("FAILED")],
         running_queries: 1,
         now_ms: 6_000,
     };
     let page = drawn.html().into_string();
     assert_harmless(&page);
-    for expected in ["3 / 4", "512.0 MiB / 1.0 GiB", ">RUNNING<", ">FAILED<", "data-quality", "3.0 s"] {
+    for expected in [
+        "3 / 4",
+        "512 MiB / 1.0 GiB",
+        "term 7",
+        ">leader<",
+        ">voter<",
+        ">learner<",
+        "10 entries",
+        "silent",
+        ">RUNNING<",
+        ">DRAINING<",
+        ">FAILED<",
+        "data-quality",
+        "3.0 s",
+    ] {
         assert!(page.contains(expected), "{expected} is not in {page}");
     }
 }
@@ -96,7 +119,7 @@ fn the_application_page_shows_steps_expectations_and_the_error_and_escapes_them(
     };
     let page = drawn.html().into_string();
     assert_harmless(&page);
-    for expected in ["12\u{202f}345", "3 violated", "1 of 4 tasks", "class=\"failure\"", "silver.b"] {
+    for expected in ["12,345", "3 violated", "1 of 4 tasks", "class=\"failure\"", "silver.b"] {
         assert!(page.contains(expected), "{expected} is not in {page}");
     }
 }

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::time::Duration;
 
 use lake_master_core::{Registration, digest};
 use tempfile::TempDir;
@@ -18,7 +18,15 @@ fn registration(number: u16) -> Command {
 }
 
 async fn leader(directory: &TempDir) -> (Raft, RaftThread) {
-    let (raft, thread) = start(directory.path(), 1).unwrap();
+    let (raft, _service, starting) = open(Options {
+        data_dir: directory.path().to_owned(),
+        id: 1,
+        address: "127.0.0.1:1".to_owned(),
+        peers: Directory::default(),
+        joins: false,
+    })
+    .unwrap();
+    let thread = starting.start().await.unwrap();
     let mut status = raft.watch();
     tokio::time::timeout(Duration::from_secs(10), status.wait_for(|status| status.role == Role::Leader))
         .await
@@ -29,8 +37,7 @@ async fn leader(directory: &TempDir) -> (Raft, RaftThread) {
 
 fn crashed_copy(directory: &TempDir) -> TempDir {
     let copy = tempfile::tempdir().unwrap();
-    let file: PathBuf = directory.path().join(FILE);
-    std::fs::copy(file, copy.path().join(FILE)).unwrap();
+    std::fs::copy(directory.path().join("raft.redb"), copy.path().join("raft.redb")).unwrap();
     copy
 }
 
@@ -46,13 +53,13 @@ async fn everything_acknowledged_is_there_after_a_crash_and_after_an_orderly_end
     let copy = crashed_copy(&directory);
     let (after_crash, crashed_thread) = leader(&copy).await;
     assert_eq!(after_crash.read(digest::of_state).unwrap(), expected);
-    crashed_thread.stop();
+    crashed_thread.stop().await;
 
-    thread.stop();
+    thread.stop().await;
     let (after_stop, thread) = leader(&directory).await;
     assert_eq!(after_stop.read(digest::of_state).unwrap(), expected);
     after_stop.propose(registration(51)).await.unwrap();
-    thread.stop();
+    thread.stop().await;
     assert_eq!(raft.propose(registration(52)).await.unwrap_err().code, "stopping");
 }
 
@@ -70,5 +77,5 @@ async fn proposals_at_once_are_each_answered_with_their_own_events() {
         };
         assert!(worker.as_str().ends_with(&format!("-h-{number}")), "{worker} answers {number}");
     }
-    thread.stop();
+    thread.stop().await;
 }
