@@ -2,15 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use lake_proto::{AppId, DriverId, ErrorClass, Fault, SubmissionId, WorkerId};
+use lake_proto::{
+    AppId, DEFAULT_DRIVER_MEMORY_BYTES, DEFAULT_MAX_ATTEMPTS, DriverId, ErrorClass, Fault, SubmissionId, WorkerId,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::step::Step;
-
-/// Driver memory when the submission does not say.
-pub const DEFAULT_DRIVER_MEMORY_BYTES: u64 = 512 * 1024 * 1024;
-/// Driver launches when the submission does not say.
-pub const DEFAULT_MAX_ATTEMPTS: u32 = 3;
 
 /// Where the driver runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,8 +75,20 @@ pub struct Application {
     pub attempt: u32,
     /// What its steps left behind, by table.
     pub steps: BTreeMap<String, Step>,
+    /// Steps that an attempt was permitted to commit, by table.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub permits: BTreeMap<String, Permit>,
     /// Where it stands.
     pub phase: Phase,
+}
+
+/// The right to commit one step, given through the log before the commit: whoever lost the application cannot get it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Permit {
+    /// Log index of the permission.
+    pub index: u64,
+    /// The attempt that has it.
+    pub epoch: u64,
 }
 
 /// Names as in Spark's `DriverState`; what exists in one state only sits in its variant.

@@ -40,6 +40,15 @@ pub enum Command {
         /// Its attempt.
         epoch: u64,
     },
+    /// A step is about to commit. A repeat answers as the first did.
+    PermitCommit {
+        /// Which driver.
+        driver: DriverId,
+        /// Its attempt.
+        epoch: u64,
+        /// The table of the step.
+        table: String,
+    },
     /// A step has left its mark. The first record of a table stays.
     RecordStep {
         /// Which driver.

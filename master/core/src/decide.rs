@@ -36,7 +36,9 @@ fn worker_loss(worker: &Worker, observed: &Observed) -> Option<String> {
     let seen = observed.workers.get(&worker.id);
     let is_attached = seen.is_some_and(|seen| seen.is_attached);
     if !is_attached && observed.unreachable.contains(&worker.id) {
-        return Some("nobody listens at its address".to_owned());
+        let has_drained = seen.is_some_and(|seen| seen.is_draining);
+        let reason = if has_drained { "it was drained and has left" } else { "nobody listens at its address" };
+        return Some(reason.to_owned());
     }
     let silent_ms = |since_ms: u64| observed.now_ms.saturating_sub(since_ms);
     match seen {
@@ -111,7 +113,7 @@ fn assignments(state: &State, observed: &Observed) -> Vec<Command> {
 fn places(state: &State, observed: &Observed) -> Vec<Place> {
     let mut places: BTreeMap<_, _> = BTreeMap::new();
     for worker in state.workers().filter(|worker| worker.is_alive()) {
-        if observed.workers.get(&worker.id).is_some_and(|seen| seen.is_attached) {
+        if observed.workers.get(&worker.id).is_some_and(|seen| seen.is_attached && !seen.is_draining) {
             let memory_bytes = worker.registration.memory_bytes;
             let place = Place { worker: worker.id.clone(), memory_bytes, memory_used_bytes: 0, drivers: 0 };
             places.insert(worker.id.clone(), place);
@@ -129,8 +131,15 @@ fn places(state: &State, observed: &Observed) -> Vec<Place> {
 
 fn waiting(state: &State, observed: &Observed) -> Vec<Waiting> {
     let mut queue: Vec<&Application> = Vec::new();
+    let mut first: BTreeMap<&str, u64> = BTreeMap::new();
+    for application in state.applications().filter(|application| application.phase.ended().is_none()) {
+        let queued_at = first.entry(&application.options.job_name).or_insert(application.queued_at);
+        *queued_at = application.queued_at.min(*queued_at);
+    }
     for application in state.applications() {
         let is_due = match &application.phase {
+            // An earlier run of the job goes first, and to its end.
+            _ if first.get(application.options.job_name.as_str()) != Some(&application.queued_at) => false,
             Phase::Submitted => true,
             Phase::Relaunching { not_before_ms, .. } => observed.now_ms >= *not_before_ms,
             Phase::Running(_) | Phase::Finished(_) | Phase::Failed { .. } | Phase::Killed(_) | Phase::Error { .. } => {

@@ -30,6 +30,15 @@ pub enum Event {
         /// Whose driver.
         app: AppId,
     },
+    /// A driver may commit a step.
+    CommitPermitted {
+        /// Of which application.
+        app: AppId,
+        /// The step's table.
+        table: String,
+        /// Log index of the permission, or of the first one of the attempt.
+        permit: u64,
+    },
     /// A step is on record.
     StepRecorded {
         /// Of which application.

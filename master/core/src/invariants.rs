@@ -24,6 +24,12 @@ pub fn check(state: &State) -> Result<(), String> {
             return Err(format!("{} shares epoch {}", application.id, attempt.epoch));
         }
     }
+    let mut running = BTreeSet::new();
+    for application in state.applications().filter(|application| application.running().is_some()) {
+        if !running.insert(application.options.job_name.as_str()) {
+            return Err(format!("two runs of job {} are under way", application.options.job_name));
+        }
+    }
     check_indexes(state)?;
     check_workers(state)
 }

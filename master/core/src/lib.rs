@@ -1,7 +1,7 @@
 //! The cluster's state machine. Pure.
 //!
 //! Lives here: what the masters agree on ([`State`]), the only way to change it ([`apply()`]), what the leader derives
-//! from it ([`decide()`], [`reconcile()`]) and what people are shown of it ([`view`]).
+//! from it ([`decide()`], [`reconcile()`], [`drained()`]) and what people are shown of it ([`view`]).
 //! Never here: async code, clocks, randomness, unordered maps, I/O, log lines. Time arrives inside commands and
 //! observations.
 //!
@@ -16,6 +16,7 @@ pub mod command;
 mod date;
 pub mod decide;
 pub mod digest;
+pub mod drain;
 pub mod event;
 pub mod invariants;
 pub mod observed;
@@ -32,6 +33,7 @@ pub use application::{Application, Attempt, DeployMode, Options, Phase};
 pub use apply::apply;
 pub use command::{Command, Exit, Registration, Stamped, Submission};
 pub use decide::decide;
+pub use drain::drained;
 pub use event::Event;
 pub use observed::{Observed, ObservedWorker, Timeouts};
 pub use reconcile::{Effect, reconcile};

@@ -47,6 +47,8 @@ pub struct Observed {
 pub struct ObservedWorker {
     /// Its stream is open.
     pub is_attached: bool,
+    /// It takes nothing new and waits to be released.
+    pub is_draining: bool,
     /// When the stream was opened last.
     pub attached_at_ms: u64,
     /// Last message of any kind.

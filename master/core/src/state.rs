@@ -67,6 +67,15 @@ impl State {
         self.applications.get(&by_app.or_else(by_driver).or_else(by_submission)?)
     }
 
+    /// Of the runs of a job that have not ended, the one that was submitted first: the only one that may run. Two at
+    /// once could not both be exactly once, since a table keeps one transaction number per job.
+    pub(crate) fn first_run(&self, job_name: &str) -> Option<&Application> {
+        let open = |application: &&Application| {
+            application.options.job_name == job_name && application.phase.ended().is_none()
+        };
+        self.applications.values().filter(open).min_by_key(|application| application.queued_at)
+    }
+
     /// The worker with this id.
     pub fn worker(&self, id: &WorkerId) -> Option<&Worker> {
         self.workers.get(id)

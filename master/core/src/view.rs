@@ -24,6 +24,8 @@ pub struct LiveWorker {
     pub memory_used_bytes: u64,
     /// Free space of its work dir.
     pub disk_free_bytes: u64,
+    /// It takes nothing new and leaves when nothing of it is needed.
+    pub is_draining: bool,
 }
 
 /// One application, as people see it.
@@ -98,7 +100,7 @@ pub struct WorkerView {
     pub task_memory_bytes: u64,
     /// Free space of its work dir, as it says.
     pub disk_free_bytes: u64,
-    /// `ALIVE` or `LOST`.
+    /// `ALIVE`, `DRAINING` or `LOST`.
     pub state: &'static str,
     /// Why it is lost.
     pub lost_reason: Option<String>,
@@ -178,6 +180,10 @@ fn waits_for(state: &State, application: &Application) -> Option<String> {
     if !application.is_waiting() {
         return None;
     }
+    let earlier = state.first_run(&application.options.job_name);
+    if let Some(earlier) = earlier.filter(|earlier| earlier.id != application.id) {
+        return Some(format!("{}, an earlier run of the same job", earlier.id));
+    }
     let wanted = application.driver_memory_bytes();
     let mut largest = None;
     let mut most_free = 0;
@@ -215,7 +221,10 @@ fn worker_view(state: &State, worker: &Worker, live: &Live) -> WorkerView {
         driver_memory_bytes: state.memory_used_bytes(&worker.id),
         task_memory_bytes: figures.memory_used_bytes,
         disk_free_bytes: figures.disk_free_bytes,
-        state: worker.state.name(),
+        state: match &worker.state {
+            WorkerState::Alive if figures.is_draining => "DRAINING",
+            WorkerState::Alive | WorkerState::Lost { .. } => worker.state.name(),
+        },
         lost_reason: match &worker.state {
             WorkerState::Alive => None,
             WorkerState::Lost { reason, .. } => Some(reason.clone()),
@@ -244,6 +253,7 @@ impl From<ApplicationView> for v1::ApplicationStatus {
             steps: view.steps.into_iter().map(Into::into).collect(),
             worker_address: view.worker_address,
             deploy_mode: view.deploy_mode.to_owned(),
+            waits_for: view.waits_for.unwrap_or_default(),
         }
     }
 }

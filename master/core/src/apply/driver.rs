@@ -28,6 +28,11 @@ pub(super) fn assign(state: &mut State, stamp: Stamp, driver: &DriverId, worker:
         events.push(unknown(driver));
         return;
     };
+    let job_name = state.applications.get(&app).map(|application| application.options.job_name.as_str());
+    if let Some(earlier) = job_name.and_then(|name| state.first_run(name)).filter(|earlier| earlier.id != app) {
+        events.push(refused(format!("{driver} waits for {}, an earlier run of the same job", earlier.id)));
+        return;
+    }
     let used = state.memory_used_bytes(worker);
     let Some(place) = state.workers.get(worker).filter(|place| place.is_alive()) else {
         events.push(refused(format!("{worker} is not alive, so {driver} cannot be placed on it")));

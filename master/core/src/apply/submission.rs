@@ -11,11 +11,23 @@ use crate::digest;
 use crate::event::Event;
 use crate::state::State;
 
-/// Same id and same content: the answer of the first time. Same id and other content: refused.
+/// Same id and same content: the answer of the first time. Same id and other content: refused. A run in its client's
+/// process cannot wait, so it is refused while another run of the job is under way.
 pub(super) fn submit(state: &mut State, stamp: Stamp, submission: Submission, events: &mut Vec<Event>) {
     let digest = digest::of_submission(&submission);
     if let Some(known) = state.by_submission.get(&submission.id).and_then(|app| state.applications.get(app)) {
         events.push(answer_again(known, &submission, &digest));
+        return;
+    }
+    if submission.options.deploy_mode == DeployMode::Client
+        && let Some(earlier) = state.first_run(&submission.options.job_name)
+    {
+        let message = format!(
+            "job '{}' is under way as {}, and its client would have to wait: submit it again when that has ended, or in \
+             cluster mode, where it is queued",
+            submission.options.job_name, earlier.id
+        );
+        events.push(rejected(ErrorClass::Conflict, "job-under-way", message));
         return;
     }
     let number = state.accepted.saturating_add(1);
@@ -41,6 +53,7 @@ pub(super) fn submit(state: &mut State, stamp: Stamp, submission: Submission, ev
         started_at_ms: None,
         attempt: 0,
         steps: std::collections::BTreeMap::new(),
+        permits: std::collections::BTreeMap::new(),
         phase: Phase::Submitted,
     };
     let epoch = match application.options.deploy_mode {

@@ -32,7 +32,17 @@ impl Cluster {
     }
 
     fn submit(&mut self, number: u32) -> (AppId, DriverId) {
-        match self.apply(Command::Submit(submission(number))).remove(0) {
+        self.send(submission(number))
+    }
+
+    fn submit_job(&mut self, number: u32, job_name: &str) -> (AppId, DriverId) {
+        let mut submission = submission(number);
+        submission.options.job_name = job_name.to_owned();
+        self.send(submission)
+    }
+
+    fn send(&mut self, submission: Submission) -> (AppId, DriverId) {
+        match self.apply(Command::Submit(submission)).remove(0) {
             Event::Submitted { app, driver, .. } => (app, driver),
             other => panic!("{other:?}"),
         }
@@ -285,6 +295,34 @@ fn an_older_epoch_may_neither_record_nor_finish() {
 }
 
 #[test]
+fn only_the_attempt_that_has_the_application_and_is_not_to_end_may_commit() {
+    let mut scene = scene(At::Started);
+    let permit = |scene: &Scene| Command::PermitCommit {
+        driver: scene.driver.clone(),
+        epoch: scene.epoch,
+        table: "bronze.a".to_owned(),
+    };
+    let wanted = permit(&scene);
+    let first = scene.cluster.apply(wanted.clone());
+    let [Event::CommitPermitted { permit: index, .. }] = first.as_slice() else { panic!("{first:?}") };
+    assert_eq!(scene.cluster.apply(wanted.clone()), first, "a repeat is the same permission");
+
+    let lost = command(&scene, Then::Lose);
+    scene.cluster.apply(lost);
+    assert_eq!(code(&scene.cluster.apply(wanted)), "stale-epoch");
+    let assign = command(&scene, Then::Assign);
+    scene.cluster.apply(assign);
+    scene.epoch = scene.cluster.index;
+    let wanted = permit(&scene);
+    let events = scene.cluster.apply(wanted.clone());
+    assert!(matches!(events.as_slice(), [Event::CommitPermitted { permit, .. }] if permit > index), "{events:?}");
+
+    let app = scene.app.clone();
+    scene.cluster.apply(Command::Kill { app });
+    assert_eq!(code(&scene.cluster.apply(wanted)), "killed");
+}
+
+#[test]
 fn steps_survive_a_relaunch_and_the_first_record_stays() {
     let mut scene = scene(At::Started);
     let step = command(&scene, Then::Step);
@@ -406,10 +444,32 @@ fn a_worker_started_again_at_its_address_replaces_the_old_one() {
 }
 
 #[test]
+fn a_run_waits_for_the_earlier_runs_of_its_job_and_a_client_is_refused_meanwhile() {
+    let mut cluster = Cluster::new();
+    let worker = cluster.worker(1);
+    let (first_app, first) = cluster.submit(1);
+    let (_, second) = cluster.submit(2);
+    let assign = |driver: &DriverId| Command::AssignDriver { driver: driver.clone(), worker: worker.clone() };
+    assert_eq!(code(&cluster.apply(assign(&second))), "not-assignable");
+    assert_eq!(names(&cluster.apply(assign(&first))), "DriverAssigned");
+    assert_eq!(code(&cluster.apply(assign(&second))), "not-assignable");
+
+    let mut client = submission(3);
+    client.options.deploy_mode = DeployMode::Client;
+    assert_eq!(code(&cluster.apply(Command::Submit(client.clone()))), "job-under-way");
+
+    let epoch = cluster.state.application(&first_app).unwrap().running().unwrap().epoch;
+    cluster.apply(Command::DriverFinished { driver: first, epoch, failure: None });
+    assert_eq!(names(&cluster.apply(assign(&second))), "DriverAssigned");
+    client.options.job_name = "another".to_owned();
+    assert_eq!(names(&cluster.apply(Command::Submit(client))), "Submitted");
+}
+
+#[test]
 fn memory_of_a_worker_is_not_given_twice() {
     let mut cluster = Cluster::new();
     let worker = cluster.worker(1);
-    let drivers: Vec<DriverId> = (1..=3).map(|number| cluster.submit(number).1).collect();
+    let drivers: Vec<DriverId> = (1..=3).map(|number| cluster.submit_job(number, &format!("job-{number}")).1).collect();
     for driver in &drivers[..2] {
         let assign = Command::AssignDriver { driver: driver.clone(), worker: worker.clone() };
         assert_eq!(names(&cluster.apply(assign)), "DriverAssigned");

@@ -6,7 +6,7 @@ use crate::command::{Exit, Registration, Submission};
 use crate::step::{Expectation, Step};
 
 /// Bytes that version 1 wrote. They are never edited; a new variant or field adds a line.
-const GOLDEN: [&str; 11] = [
+const GOLDEN: [&str; 12] = [
     r#"{"format":1,"at_ms":5,"command":{"submit":{"id":"s-1","pipeline":"{\"a\":\"é\"}","options":{"name":"n","job_name":"j","total_executor_cores":4,"driver_memory_bytes":512,"supervise":true,"max_attempts":3,"deploy_mode":"cluster"}}}}"#,
     r#"{"format":1,"at_ms":5,"command":{"assign_driver":{"driver":"driver-1","worker":"worker-1"}}}"#,
     r#"{"format":1,"at_ms":5,"command":{"driver_started":{"driver":"driver-1","epoch":9}}}"#,
@@ -18,9 +18,10 @@ const GOLDEN: [&str; 11] = [
     r#"{"format":1,"at_ms":5,"command":{"worker_registered":{"instance":"i","host":"h","grpc_port":1,"flight_port":2,"http_port":3,"cores":4,"memory_bytes":5}}}"#,
     r#"{"format":1,"at_ms":5,"command":{"worker_back":{"worker":"worker-1"}}}"#,
     r#"{"format":1,"at_ms":5,"command":{"worker_lost":{"worker":"worker-1","reason":"r"}}}"#,
+    r#"{"format":1,"at_ms":5,"command":{"permit_commit":{"driver":"driver-1","epoch":9,"table":"a.b"}}}"#,
 ];
 
-fn commands() -> [Command; 11] {
+fn commands() -> [Command; 12] {
     let driver = || "driver-1".parse().unwrap();
     let worker = || "worker-1".parse().unwrap();
     let options = Options {
@@ -68,6 +69,7 @@ fn commands() -> [Command; 11] {
         Command::WorkerRegistered(registration),
         Command::WorkerBack { worker: worker() },
         Command::WorkerLost { worker: worker(), reason: "r".to_owned() },
+        Command::PermitCommit { driver: driver(), epoch: 9, table: "a.b".to_owned() },
     ]
 }
 

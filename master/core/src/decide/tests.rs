@@ -2,9 +2,11 @@ use lake_proto::{DriverId, WorkerId};
 
 use super::*;
 use crate::application::{DeployMode, Options};
-use crate::command::{Registration, Stamped, Submission};
+use crate::command::{Exit, Registration, Stamped, Submission};
+use crate::drain::drained;
 use crate::observed::{Seen, Timeouts};
 use crate::reconcile::{Effect, reconcile};
+use crate::view::{self, Live, LiveWorker};
 
 const START_MS: u64 = 1_000_000;
 
@@ -28,7 +30,7 @@ impl Leader {
     fn submit(&mut self, deploy_mode: DeployMode) -> DriverId {
         let options = Options {
             name: "n".to_owned(),
-            job_name: "j".to_owned(),
+            job_name: format!("j-{}", self.index),
             total_executor_cores: 0,
             driver_memory_bytes: 100,
             supervise: true,
@@ -97,6 +99,10 @@ impl Leader {
 
     fn decide(&self) -> Vec<Command> {
         decide(&self.state, &self.observed)
+    }
+
+    fn drain(&mut self, worker: &WorkerId) {
+        self.observed.workers.get_mut(worker).unwrap().is_draining = true;
     }
 
     /// A driver that was assigned and sent.
@@ -284,4 +290,54 @@ fn a_relaunch_waits_for_its_time() {
     leader.after(1_000);
     leader.heartbeat(&worker, &[]);
     assert!(matches!(leader.decide().as_slice(), [Command::AssignDriver { .. }]));
+}
+
+#[test]
+fn a_draining_worker_gets_no_driver_and_is_drained_when_its_own_are_gone() {
+    let mut leader = Leader::new();
+    let (driver, first, epoch) = leader.launched();
+    assert_eq!(drained(&leader.state, &leader.observed), [], "it does not drain");
+    leader.drain(&first);
+    leader.submit(DeployMode::Cluster);
+    assert_eq!(leader.decide(), [], "there is no other worker");
+    assert_eq!(leader.execute(), [], "its driver runs on");
+    assert_eq!(drained(&leader.state, &leader.observed), [], "a driver is on its way there");
+    let second = leader.attach(2);
+    let commands = leader.decide();
+    assert!(matches!(commands.as_slice(), [Command::AssignDriver { worker, .. }] if *worker == second));
+    leader.apply(commands[0].clone());
+
+    leader.heartbeat(&first, &[(&driver, epoch)]);
+    let exit = Exit { code: Some(0), signal: 0, fault: None };
+    leader.apply(Command::DriverFinished { driver: driver.clone(), epoch, failure: None });
+    leader.apply(Command::DriverExited { driver, epoch, exit });
+    assert_eq!(drained(&leader.state, &leader.observed), [], "its process is still there");
+    leader.heartbeat(&first, &[]);
+    assert_eq!(drained(&leader.state, &leader.observed), [first.clone()]);
+    leader.observed.workers.get_mut(&first).unwrap().is_attached = false;
+    assert_eq!(drained(&leader.state, &leader.observed), []);
+}
+
+#[test]
+fn a_drained_worker_that_has_left_is_lost_at_once_and_says_why() {
+    let mut leader = Leader::new();
+    let worker = leader.attach(1);
+    leader.drain(&worker);
+    leader.observed.workers.get_mut(&worker).unwrap().is_attached = false;
+    assert_eq!(leader.decide(), [], "it may come back");
+    leader.observed.unreachable.push(worker.clone());
+    let reason = "it was drained and has left".to_owned();
+    assert_eq!(leader.decide(), [Command::WorkerLost { worker, reason }]);
+}
+
+#[test]
+fn a_draining_worker_is_shown_as_such_until_it_is_lost() {
+    let mut leader = Leader::new();
+    let worker = leader.attach(1);
+    let live = Live::from([(worker.clone(), LiveWorker { is_draining: true, ..LiveWorker::default() })]);
+    let shown = |leader: &Leader, live: &Live| view::workers(&leader.state, live)[0].state;
+    assert_eq!(shown(&leader, &Live::default()), "ALIVE");
+    assert_eq!(shown(&leader, &live), "DRAINING");
+    leader.apply(Command::WorkerLost { worker, reason: "r".to_owned() });
+    assert_eq!(shown(&leader, &live), "LOST");
 }
