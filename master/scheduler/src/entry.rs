@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lake_proto::{Fault, QueryId, WorkerId, v1};
-use lake_scheduler_core::{Attempt, ResultPiece, StageId, StageView};
+use lake_scheduler_core::{Attempt, ResultPiece, StageId, StageView, TaskIndex};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -30,15 +30,15 @@ pub(crate) struct Entry {
     pub(crate) encoding: BTreeSet<Attempt>,
     pub(crate) progress: Progress,
     /// Rows held here for the answer.
-    pub(crate) inline_bytes: u64,
+    pub(crate) inline_bytes: InlineBytes,
     /// Gone once the answer is on its way.
     pub(crate) events: Option<mpsc::Sender<v1::QueryEvent>>,
     /// Cancelled when the query has ended.
     pub(crate) ended: CancellationToken,
     /// No attempt of it runs any more.
     pub(crate) is_retired: bool,
-    /// Its driver needs nothing from the workers any more.
-    pub(crate) is_delivered: bool,
+    /// Workers that have rows of the answer, until its driver needs nothing from them any more.
+    pub(crate) unfetched: BTreeSet<WorkerId>,
 }
 
 impl Entry {
@@ -52,11 +52,11 @@ impl Entry {
             doubtful: BTreeSet::new(),
             encoding: BTreeSet::new(),
             progress: Progress::default(),
-            inline_bytes: 0,
+            inline_bytes: InlineBytes::default(),
             events: Some(events),
             ended,
             is_retired: false,
-            is_delivered: true,
+            unfetched: BTreeSet::new(),
         }
     }
 
@@ -81,17 +81,35 @@ impl Entry {
     }
 }
 
+/// How much of the answer is held here, by task: what a task is run again for takes the place of what it left before.
+#[derive(Debug, Default)]
+pub(crate) struct InlineBytes {
+    by_task: BTreeMap<TaskIndex, u64>,
+    total: u64,
+}
+
+impl InlineBytes {
+    pub(crate) fn hold(&mut self, task: TaskIndex, bytes: u64) {
+        let before = self.by_task.insert(task, bytes).unwrap_or(0);
+        self.total = self.total.saturating_sub(before).saturating_add(bytes);
+    }
+
+    pub(crate) const fn total(&self) -> u64 {
+        self.total
+    }
+}
+
 /// What the driver gets at the end of a query.
 pub(crate) struct Answer {
     pub(crate) events: Vec<v1::QueryEvent>,
-    /// Some of the rows wait on workers.
-    pub(crate) has_tickets: bool,
+    /// Workers on which some of the rows wait.
+    pub(crate) holders: BTreeSet<WorkerId>,
 }
 
 impl Answer {
     pub(crate) fn failed(fault: Fault) -> Self {
         let finished = v1::QueryFinished { tasks: 0, failure: Some(fault.into()) };
-        Self { events: vec![event(v1::query_event::Event::Finished(finished))], has_tickets: false }
+        Self { events: vec![event(v1::query_event::Event::Finished(finished))], holders: BTreeSet::new() }
     }
 
     pub(crate) fn finished(
@@ -100,7 +118,7 @@ impl Answer {
         pieces: Vec<ResultPiece<TaskOutput>>,
         links: &BTreeMap<WorkerId, Link>,
     ) -> Self {
-        let mut answer = Self { events: Vec::with_capacity(pieces.len() + 2), has_tickets: false };
+        let mut answer = Self { events: Vec::with_capacity(pieces.len() + 2), holders: BTreeSet::new() };
         answer.events.push(progress(stages));
         let tasks = u32::try_from(pieces.len()).unwrap_or(u32::MAX);
         for piece in pieces {
@@ -108,7 +126,7 @@ impl Answer {
             match (piece.output, links.get(&piece.worker)) {
                 (TaskOutput::Inline(rows), _) => result.inline_ipc = rows,
                 (TaskOutput::Ticket(ticket), Some(link)) => {
-                    answer.has_tickets = true;
+                    answer.holders.insert(link.worker.id.clone());
                     let (host, flight_port) = (link.worker.host.clone(), u32::from(link.worker.flight_port));
                     result.location = Some(v1::ResultLocation { host, flight_port, ticket });
                 }
@@ -133,7 +151,7 @@ impl Answer {
                 return;
             }
         }
-        if self.has_tickets {
+        if !self.holders.is_empty() {
             // A driver that never goes away loses its results after a while, so that disks do not fill.
             let _ = tokio::time::timeout(retention, driver.closed()).await;
         }

@@ -30,6 +30,8 @@ pub struct WorkerInfo {
     pub flight_port: u16,
     /// Cores it offers to tasks.
     pub cores: u32,
+    /// It takes no tasks, see [`Scheduler::worker_draining`].
+    pub is_draining: bool,
 }
 
 /// The scheduler. Calls after [`Scheduler::shutdown`] do nothing, or fail as `unavailable`.
@@ -61,6 +63,11 @@ impl Scheduler {
         scheduler
     }
 
+    /// Waits until the scheduler has ended, in order or by a panic of its owner.
+    pub async fn ended(&self) {
+        self.stop.cancelled().await;
+    }
+
     /// Ends every query as `unavailable` and every task of the scheduler. Returns when they have ended.
     pub async fn shutdown(&self) {
         self.stop.cancel();
@@ -68,8 +75,8 @@ impl Scheduler {
         self.tasks.wait().await;
     }
 
-    /// A worker can take tasks; what is meant for it goes to `outbound`. For an id that is attached already the
-    /// stream is replaced, and nothing else changes.
+    /// A worker can take tasks, unless it drains; what is meant for it goes to `outbound`. For an id that is attached
+    /// already the stream is replaced, and nothing else changes but that it may drain now.
     pub async fn worker_attached(&self, worker: WorkerInfo, outbound: mpsc::Sender<v1::MasterMessage>) {
         self.tell(Message::WorkerAttached { worker, outbound }).await;
     }
@@ -82,6 +89,14 @@ impl Scheduler {
     /// A worker takes no new tasks; what it runs goes on.
     pub async fn worker_draining(&self, worker: WorkerId) {
         self.tell(Message::WorkerDraining { worker }).await;
+    }
+
+    /// Whether a worker runs a task, has rows that a task will read, or a result that its driver has not fetched. `true`
+    /// after shutdown, when nobody knows.
+    pub async fn needs(&self, worker: WorkerId) -> bool {
+        let (reply, answer) = oneshot::channel();
+        self.tell(Message::Needs { worker, reply }).await;
+        answer.await.unwrap_or(true)
     }
 
     /// A worker reports the end of an attempt. May be called again with the same status: acknowledge it to the

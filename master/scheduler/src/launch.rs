@@ -17,7 +17,7 @@ use lake_engine::{EngineError, codec};
 use lake_proto::{QueryId, v1};
 use lake_scheduler_core::{AttemptRef, Launch, StageId, TaskIndex};
 
-use crate::plan::{Read, Shape, StagePlan, partitions, planner_error};
+use crate::plan::{Read, Shape, StagePlan, partitions};
 
 /// Tasks of one stage that are launched together, and what they read.
 pub(crate) struct Wave {
@@ -60,7 +60,7 @@ impl Wave {
         if locations.is_empty() {
             return Ok(self.stage.plan.clone());
         }
-        let resolved = remove_unresolved_shuffles(self.stage.plan.clone(), &locations).map_err(planner_error)?;
+        let resolved = remove_unresolved_shuffles(self.stage.plan.clone(), &locations).map_err(EngineError::from)?;
         conserve(&resolved, &locations)?;
         Ok(resolved)
     }

@@ -110,7 +110,8 @@ mod tests {
     fn link() -> Link {
         let (outbox, _) = mpsc::channel(1);
         let id = "worker-1".parse().unwrap();
-        Link::new(WorkerInfo { id, host: "h".to_owned(), grpc_port: 1, flight_port: 2, cores: 1 }, outbox)
+        let (host, grpc_port, flight_port) = ("h".to_owned(), 1, 2);
+        Link::new(WorkerInfo { id, host, grpc_port, flight_port, cores: 1, is_draining: false }, outbox)
     }
 
     fn key(attempt: u64) -> (QueryId, Attempt) {

@@ -60,6 +60,11 @@ pub(crate) enum Message {
     Overview {
         reply: oneshot::Sender<Overview>,
     },
+    /// Whether anything that a worker runs or holds is still needed.
+    Needs {
+        worker: WorkerId,
+        reply: oneshot::Sender<bool>,
+    },
     /// The driver is gone.
     Cancel {
         query: QueryId,
@@ -114,6 +119,8 @@ impl Owner {
     /// Serves messages until the scheduler is shut down or its last handle is gone.
     pub(crate) async fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
         let stop = self.services.stop.clone();
+        // Also after a panic: without its owner the scheduler answers nobody.
+        let _ended = stop.clone().drop_guard();
         let mut ticks = tokio::time::interval(PROGRESS_PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -152,11 +159,14 @@ impl Owner {
             Message::Overview { reply } => {
                 let _ = reply.send(self.overview());
             }
+            Message::Needs { worker, reply } => {
+                let _ = reply.send(self.needs(&worker));
+            }
             Message::Cancel { query } => self.event(Event::QueryCancelled { query }),
             Message::Encoded { launches, messages } => self.encoded(launches, messages),
             Message::Delivered { query } => {
                 if let Some(entry) = self.entries.get_mut(&query) {
-                    entry.is_delivered = true;
+                    entry.unfetched.clear();
                     self.drop_if_over(&query);
                 }
             }
@@ -172,17 +182,26 @@ impl Owner {
             for entry in self.entries.values_mut().filter(|entry| entry.prepared.contains(&worker.id)) {
                 entry.doubtful.insert(worker.id.clone());
             }
+            if worker.is_draining {
+                self.event(Event::WorkerDraining { worker: worker.id });
+            }
             return;
         }
         tracing::info!(worker_id = %worker.id, host = %worker.host, cores = worker.cores, "worker attached");
-        let (id, cores) = (worker.id.clone(), worker.cores);
+        let (id, cores, is_draining) = (worker.id.clone(), worker.cores, worker.is_draining);
         self.links.insert(id.clone(), Link::new(worker, outbox));
-        self.event(Event::WorkerJoined { worker: id, cores });
+        self.event(Event::WorkerJoined { worker: id, cores, is_draining });
     }
 
     fn worker_lost(&mut self, worker: WorkerId) {
         if self.links.remove(&worker).is_some() {
             tracing::warn!(worker_id = %worker, "worker lost: what it ran and held is made again");
+        }
+        // The retries report the same rows once more.
+        for lost in self.machine.attempts_on(&worker) {
+            if let Some(entry) = self.entries.get_mut(&lost.query) {
+                entry.progress.attempt_ended(lost.attempt);
+            }
         }
         self.event(Event::WorkerLost { worker });
     }
@@ -226,7 +245,10 @@ impl Owner {
                         waves.entry(key).or_default().push(launch);
                     }
                     Action::Cancel { worker, attempt } => {
-                        let entry = self.entries.get_mut(&attempt.query);
+                        let mut entry = self.entries.get_mut(&attempt.query);
+                        if let Some(entry) = &mut entry {
+                            entry.progress.attempt_ended(attempt.attempt);
+                        }
                         if entry.is_some_and(|entry| entry.encoding.remove(&attempt.attempt)) {
                             let (query, attempt) = (attempt.query, attempt.attempt);
                             events.push_back(Event::AttemptEnded {
@@ -274,14 +296,14 @@ impl Owner {
             }
         };
         entry.ended.cancel();
-        entry.is_delivered = !answer.has_tickets;
+        entry.unfetched.clone_from(&answer.holders);
         if let Some(driver) = entry.events.take() {
             self.services.deliver(query.clone(), answer, driver);
         }
     }
 
     fn drop_if_over(&mut self, query: &QueryId) {
-        if !self.entries.get(query).is_some_and(|entry| entry.is_retired && entry.is_delivered) {
+        if !self.entries.get(query).is_some_and(|entry| entry.is_retired && entry.unfetched.is_empty()) {
             return;
         }
         let prepared = self.entries.remove(query).map(|entry| entry.prepared).unwrap_or_default();
@@ -331,6 +353,10 @@ impl Owner {
             *published = cluster;
             is_news
         });
+    }
+
+    fn needs(&self, worker: &WorkerId) -> bool {
+        self.machine.is_needed(worker) || self.entries.values().any(|entry| entry.unfetched.contains(worker))
     }
 
     fn overview(&self) -> Overview {

@@ -4,11 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ballista_core::JobId;
-use ballista_core::error::BallistaError;
 use ballista_core::execution_plans::UnresolvedShuffleExec;
-use ballista_core::extension::{SessionConfigExt, SessionConfigHelperExt};
+use ballista_core::extension::SessionConfigExt;
 use ballista_core::registry::BallistaFunctionRegistry;
-use ballista_core::serde::protobuf::KeyValuePair;
 use ballista_scheduler::planner::{DefaultDistributedPlanner, DistributedPlanner, find_unresolved_shuffles};
 use datafusion::execution::TaskContext;
 use datafusion::execution::runtime_env::RuntimeEnv;
@@ -17,6 +15,8 @@ use datafusion::prelude::SessionConfig;
 use datafusion_proto::physical_plan::PhysicalExtensionCodec;
 use lake_engine::EngineError;
 use lake_engine::codec;
+use lake_engine::repeatable::is_repeatable;
+use lake_engine::session::{task_context, with_settings};
 use lake_proto::{AppId, ErrorClass, Fault, QueryId, v1};
 use lake_scheduler_core::{QueryDefinition, StageDefinition, StageId};
 
@@ -98,27 +98,15 @@ impl Planner {
             inputs: stage.inputs.keys().copied().collect::<BTreeSet<StageId>>(),
             tasks: stage.tasks(),
             cores,
+            is_repeatable: stage.is_repeatable(),
         });
         let definition = QueryDefinition { id: id.clone(), app: app.clone(), cores_cap, stages: definitions.collect() };
         Ok(QueryPlan { definition, stages: stages.into_iter().map(|stage| (stage.id, Arc::new(stage))).collect() })
     }
 
     fn context(&self, id: &QueryId, settings: &[v1::Setting]) -> TaskContext {
-        let pairs: Vec<KeyValuePair> = settings
-            .iter()
-            .map(|setting| KeyValuePair { key: setting.key.clone(), value: Some(setting.value.clone()) })
-            .collect();
-        let config = SessionConfig::new_with_ballista().update_from_key_value_pair(&pairs);
-        TaskContext::new(
-            None,
-            id.as_str().to_owned(),
-            config,
-            self.functions.scalar_functions.clone(),
-            self.functions.higher_order_functions.clone(),
-            self.functions.aggregate_functions.clone(),
-            self.functions.window_functions.clone(),
-            self.runtime.clone(),
-        )
+        let config = with_settings(SessionConfig::new_with_ballista(), settings);
+        task_context(None, id, config, &self.functions, self.runtime.clone())
     }
 }
 
@@ -133,6 +121,14 @@ impl StagePlan {
             }
         }
     }
+
+    /// Of the last stage nothing is read before all of it is done, so a rerun of it endangers nobody.
+    fn is_repeatable(&self) -> bool {
+        match self.shape {
+            Shape::Whole | Shape::Result => true,
+            Shape::Shuffle => is_repeatable(&self.plan),
+        }
+    }
 }
 
 fn whole(plan: Arc<dyn ExecutionPlan>) -> StagePlan {
@@ -142,7 +138,7 @@ fn whole(plan: Arc<dyn ExecutionPlan>) -> StagePlan {
 fn cut(id: &QueryId, plan: Arc<dyn ExecutionPlan>, config: &SessionConfig) -> lake_engine::Result<Vec<StagePlan>> {
     let job = JobId::new(id.as_str());
     let writers =
-        DefaultDistributedPlanner::new().plan_query_stages(&job, plan, config.options()).map_err(planner_error)?;
+        DefaultDistributedPlanner::new().plan_query_stages(&job, plan, config.options()).map_err(EngineError::from)?;
     let last = writers.len().saturating_sub(1);
     let mut tasks: BTreeMap<StageId, u32> = BTreeMap::new();
     let mut stages = Vec::with_capacity(writers.len());
@@ -152,7 +148,7 @@ fn cut(id: &QueryId, plan: Arc<dyn ExecutionPlan>, config: &SessionConfig) -> la
             .map_err(|_| EngineError::internal(format!("stage {id} has too many tasks")))?;
         let plan: Arc<dyn ExecutionPlan> = writer;
         let mut inputs: BTreeMap<StageId, Read> = BTreeMap::new();
-        for read in find_unresolved_shuffles(&plan).map_err(planner_error)? {
+        for read in find_unresolved_shuffles(&plan).map_err(EngineError::from)? {
             let producer = stage_id(read.stage_id)?;
             let produced = tasks.get(&producer).copied().ok_or_else(|| {
                 EngineError::internal(format!("stage {id} reads stage {producer}, which does not come before it"))
@@ -180,10 +176,6 @@ fn stage_id(number: usize) -> lake_engine::Result<StageId> {
 
 pub(crate) fn partitions(plan: &Arc<dyn ExecutionPlan>) -> usize {
     plan.properties().partitioning.partition_count()
-}
-
-pub(crate) fn planner_error(error: BallistaError) -> EngineError {
-    EngineError::from(error)
 }
 
 /// # Errors

@@ -14,6 +14,11 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
+    /// What an earlier attempt of the task did no longer counts.
+    pub(crate) fn task_starts(&mut self, stage: StageId, task: TaskIndex) {
+        self.done.remove(&(stage, task));
+    }
+
     pub(crate) fn task_done(&mut self, stage: StageId, task: TaskIndex, metrics: TaskMetrics) {
         self.done.insert((stage, task), metrics);
     }
@@ -83,5 +88,8 @@ mod tests {
         let stages = progress.news(std::slice::from_ref(&view)).unwrap();
         assert_eq!((stages[0].rows, stages[0].bytes), (9, 90));
         assert_eq!(progress.news(std::slice::from_ref(&view)), None);
+        progress.task_starts(StageId(1), TaskIndex(0));
+        progress.attempt_runs(Attempt(3), StageId(1), metrics(1));
+        assert_eq!(progress.news(&[view]).unwrap()[0].rows, 5, "the second attempt counts in place of the first one");
     }
 }

@@ -17,6 +17,8 @@ pub enum Event<O> {
         worker: WorkerId,
         /// Cores it offers; at least one is assumed.
         cores: u32,
+        /// It joins as one that takes no tasks, see [`Event::WorkerDraining`].
+        is_draining: bool,
     },
     /// A worker takes no new tasks; what it runs goes on and what it holds stays readable.
     WorkerDraining {
@@ -119,6 +121,9 @@ pub struct StageDefinition {
     pub tasks: u32,
     /// Cores each attempt wants; it gets less when no worker is that large or the application's cap is lower.
     pub cores: u32,
+    /// A further attempt of a task gives the same rows, in whatever order. Where it may not, what has read an output
+    /// that is made again reads it again. Says nothing about the result stage: nobody reads that one.
+    pub is_repeatable: bool,
 }
 
 /// Something that must be done now.
@@ -126,7 +131,8 @@ pub struct StageDefinition {
 pub enum Action<O> {
     /// Start an attempt; it reads what [`crate::Queries::inputs`] shows at this moment.
     Launch(Launch),
-    /// Tell a worker to end an attempt; its cores stay booked until the end is reported.
+    /// Tell a worker to end an attempt, of a query that has ended or of a task that will be run again because of what
+    /// the attempt has read; its cores stay booked until the end is reported.
     Cancel {
         /// Where it runs.
         worker: WorkerId,

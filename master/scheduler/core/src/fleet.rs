@@ -22,8 +22,8 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    pub(crate) fn join(&mut self, worker: WorkerId, cores: u32) {
-        self.workers.entry(worker).or_insert(Worker { cores: cores.max(1), standing: Standing::Alive });
+    pub(crate) fn join(&mut self, worker: WorkerId, cores: u32, standing: Standing) {
+        self.workers.entry(worker).or_insert(Worker { cores: cores.max(1), standing });
     }
 
     pub(crate) fn drain(&mut self, worker: &WorkerId) {

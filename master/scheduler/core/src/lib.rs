@@ -7,10 +7,9 @@
 //! * the output of a stage is a map *task → one attempt*: the first success wins and nothing can be counted twice;
 //! * a stage is launched only when every task of every input stage is done, and reads what is done at that moment;
 //! * cores are booked per attempt and freed once, when its end is reported or its worker is lost;
+//! * where a further attempt of a task may give other rows (`random()`, `LIMIT` without an order), an answer derives
+//!   from one and the same attempt of it: what has read a lost output is run again before the new one is read;
 //! * a query that has ended and whose attempts have ended leaves no state.
-//!
-//! Known limit: a stage whose rows depend on chance (`random()`, `LIMIT` without an order below a shuffle) may give
-//! different rows when it is repeated after a loss, while another reader has used the first ones.
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 #![warn(missing_docs)]
 

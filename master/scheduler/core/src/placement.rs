@@ -70,6 +70,7 @@ impl Round {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fleet::Standing;
     use proptest::prelude::*;
 
     fn worker(number: usize) -> WorkerId {
@@ -79,7 +80,7 @@ mod tests {
     fn round(cores: &[u32]) -> Round {
         let mut fleet = Fleet::default();
         for (number, cores) in cores.iter().enumerate() {
-            fleet.join(worker(number), *cores);
+            fleet.join(worker(number), *cores, Standing::Alive);
         }
         Round::new(&fleet, &Ledger::default())
     }

@@ -6,7 +6,7 @@ use std::mem;
 use lake_proto::{AppId, ErrorClass, Fault, QueryId, WorkerId};
 
 use crate::event::{Action, Event, Launch, Outcome, QueryDefinition, QueryEnd};
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Standing};
 use crate::ids::{Attempt, AttemptRef};
 use crate::ledger::Ledger;
 use crate::placement::Round;
@@ -56,7 +56,10 @@ impl<O> Queries<O> {
     pub fn on_event(&mut self, event: Event<O>) -> Vec<Action<O>> {
         let mut actions = Vec::new();
         match event {
-            Event::WorkerJoined { worker, cores } => self.fleet.join(worker, cores),
+            Event::WorkerJoined { worker, cores, is_draining } => {
+                let standing = if is_draining { Standing::Draining } else { Standing::Alive };
+                self.fleet.join(worker, cores, standing);
+            }
             Event::WorkerDraining { worker } => self.fleet.drain(&worker),
             Event::WorkerLost { worker } => self.worker_lost(&worker, &mut actions),
             Event::QuerySubmitted(definition) => self.submit(definition, &mut actions),
@@ -128,7 +131,7 @@ impl<O> Queries<O> {
             Phase::Running(graph) => match graph.attempt_ended(attempt, &booking, outcome) {
                 Verdict::Fail(fault) => self.fail(turn, fault, actions),
                 Verdict::GoOn if graph.is_finished() => self.finish(turn, actions),
-                Verdict::GoOn => {}
+                Verdict::GoOn => self.restart_readers(turn, actions),
             },
         }
     }
@@ -145,9 +148,21 @@ impl<O> Queries<O> {
                 Phase::Ended => self.retire_if_idle(turn, actions),
                 Phase::Running(graph) => match graph.worker_lost(&query.id, worker) {
                     Verdict::Fail(fault) => self.fail(turn, fault, actions),
-                    Verdict::GoOn => {}
+                    Verdict::GoOn => self.restart_readers(turn, actions),
                 },
             }
+        }
+    }
+
+    /// Takes back what has read outputs that were lost and will be made again with other rows.
+    fn restart_readers(&mut self, turn: Turn, actions: &mut Vec<Action<O>>) {
+        let Some(query) = self.queries.get_mut(&turn) else { return };
+        let Phase::Running(graph) = &mut query.phase else { return };
+        for attempt in graph.restart_readers() {
+            let Some(booking) = self.ledger.get(&query.id, attempt) else { continue };
+            let worker = booking.worker.clone();
+            let attempt = AttemptRef { query: query.id.clone(), stage: booking.stage, task: booking.task, attempt };
+            actions.push(Action::Cancel { worker, attempt });
         }
     }
 

@@ -98,24 +98,25 @@ impl<O> Graph<O> {
     /// The attempt with this booking ended.
     pub(crate) fn attempt_ended(&mut self, attempt: Attempt, booking: &Booking, outcome: Outcome<O>) -> Verdict {
         let Booking { worker, stage: id, task, .. } = booking;
-        let Some(stage) = self.stages.get_mut(id) else { return Verdict::GoOn };
+        let Some(stage) = self.stages.get_mut(id).filter(|stage| stage.awaits(*task, attempt)) else {
+            // Superseded: another attempt decides, also when this one failed or could not read its input.
+            return Verdict::GoOn;
+        };
+        let try_again = |stage: &mut Stage<_>, fault| {
+            stage.reopen(*task, attempt);
+            retry::after_task_failure(stage.count_failure(*task, worker), *id, *task, fault)
+        };
         match outcome {
             Outcome::Done { output, kept } => {
                 stage.finish(*task, attempt, output, kept);
                 Verdict::GoOn
             }
             Outcome::Failed(fault) => Verdict::Fail(fault),
-            Outcome::FailedTransiently(fault) => {
-                stage.reopen(*task, attempt);
-                let failures = stage.count_failure(*task, worker);
-                retry::after_task_failure(failures, *id, *task, fault)
-            }
+            Outcome::FailedTransiently(fault) => try_again(stage, fault),
             Outcome::FetchFailed { producer, holder, fault } => {
                 if !stage.inputs.contains(&producer) {
                     // Not something this task reads: whatever it is, it is bounded as a failure of its own.
-                    stage.reopen(*task, attempt);
-                    let failures = stage.count_failure(*task, worker);
-                    return retry::after_task_failure(failures, *id, *task, fault);
+                    return try_again(stage, fault);
                 }
                 stage.reopen(*task, attempt);
                 let fetch_failures = stage.count_fetch_failure(*task);
@@ -125,14 +126,8 @@ impl<O> Graph<O> {
             }
             // The query runs, so it was not us who cancelled: the worker is giving up, for example to stop.
             Outcome::Cancelled => {
-                stage.reopen(*task, attempt);
-                let failures = stage.count_failure(*task, worker);
-                let fault = Fault::new(
-                    ErrorClass::Unavailable,
-                    "attempt-cancelled",
-                    format!("attempt {attempt} was cancelled by worker {worker}"),
-                );
-                retry::after_task_failure(failures, *id, *task, fault)
+                let message = format!("attempt {attempt} was cancelled by worker {worker}");
+                try_again(stage, Fault::new(ErrorClass::Unavailable, "attempt-cancelled", message))
             }
         }
     }
@@ -153,6 +148,52 @@ impl<O> Graph<O> {
         }
         self.losses += 1;
         retry::after_worker_loss(self.losses, query, worker)
+    }
+
+    /// Whether `worker` holds an output that somebody still reads, or will read.
+    pub(crate) fn is_served_by(&self, worker: &WorkerId) -> bool {
+        let demanded = self.demanded();
+        self.stages.iter().any(|(id, stage)| demanded.contains(id) && stage.is_held_by(worker))
+    }
+
+    /// Sees to it that no two attempts of a task that is not repeatable are both read: while such a task is to be made
+    /// again, nothing below its stage runs or is done. What nobody will read is not made again, so what has read it
+    /// stays valid. The attempts that ran and are superseded.
+    pub(crate) fn restart_readers(&mut self) -> Vec<Attempt> {
+        let mut superseded = Vec::new();
+        if self.stages.values().all(|stage| stage.is_repeatable) {
+            return superseded;
+        }
+        loop {
+            let readers = self.readers_of_other_rows();
+            if readers.is_empty() {
+                return superseded;
+            }
+            // What is restarted wants its inputs again, and may be the first to want one that is lost.
+            for id in readers {
+                superseded.extend(self.stages.get_mut(&id).map(Stage::restart).unwrap_or_default());
+            }
+        }
+    }
+
+    /// The stages that read, directly or further down, what will be made again with other rows, and that have begun.
+    fn readers_of_other_rows(&self) -> BTreeSet<StageId> {
+        let demanded = self.demanded();
+        let mut below: BTreeSet<StageId> = BTreeSet::new();
+        // Producers have smaller numbers, so they are decided before their consumers.
+        for (id, stage) in &self.stages {
+            let is_made_again = !stage.is_repeatable && !stage.is_complete() && demanded.contains(id);
+            if is_made_again || below.contains(id) {
+                below.extend(self.consumers.get(id).into_iter().flatten());
+            }
+        }
+        below.retain(|id| self.stages.get(id).is_some_and(|stage| !stage.is_pending()));
+        below
+    }
+
+    /// Whether the attempt decides about its task.
+    pub(crate) fn awaits(&self, id: StageId, task: TaskIndex, attempt: Attempt) -> bool {
+        self.stages.get(&id).is_some_and(|stage| stage.awaits(task, attempt))
     }
 
     fn is_ready(&self, stage: &Stage<O>) -> bool {

@@ -74,9 +74,11 @@ impl<O> Queries<O> {
         self.find(query).map(view).filter(|stages| !stages.is_empty())
     }
 
-    /// Whether the query has not ended.
-    pub fn is_running(&self, query: &QueryId) -> bool {
-        self.find(query).is_some_and(|query| matches!(query.phase, Phase::Running(_)))
+    /// Whether the attempt decides about its task: its query has not ended, and no loss has made it obsolete.
+    pub fn awaits(&self, query: &QueryId, attempt: Attempt) -> bool {
+        let Some(booking) = self.ledger.get(query, attempt) else { return false };
+        let Some(Phase::Running(graph)) = self.find(query).map(|query| &query.phase) else { return false };
+        graph.awaits(booking.stage, booking.task, attempt)
     }
 
     /// Every query, in line.
@@ -96,6 +98,17 @@ impl<O> Queries<O> {
             used: self.ledger.used_on(id),
             is_draining: worker.standing == Standing::Draining,
         })
+    }
+
+    /// Whether an attempt holds cores on a worker, or a running query has an output there that is still to be read.
+    /// A draining worker that is not needed can go: only the loss of another worker could make it needed again, and
+    /// then its outputs are made again. Results of ended queries are not known here.
+    pub fn is_needed(&self, worker: &WorkerId) -> bool {
+        let serves = |query: &Query<O>| match &query.phase {
+            Phase::Running(graph) => graph.is_served_by(worker),
+            Phase::Ended => false,
+        };
+        self.ledger.on_worker(worker).next().is_some() || self.queries.values().any(serves)
     }
 
     /// The attempts that hold cores on a worker, those of ended queries included.

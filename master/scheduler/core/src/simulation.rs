@@ -1,8 +1,12 @@
 //! Random clusters against an oracle that counts every input row.
 //!
-//! Workers join, drain and die; files vanish; reports are late, repeated and out of order; attempts fail for a while
-//! or for good; queries are cancelled. At the end every query has ended, nothing is left, and a finished query has
-//! every row exactly as often as its graph says, as read through the attempts that readers saw when launched.
+//! Workers join, drain, leave and die; files vanish; reports are late, repeated and out of order; attempts fail for a
+//! while or for good; queries are cancelled. At the end every query has ended, nothing is left, and a finished query
+//! has every row exactly as often as its graph says, as read through the attempts that readers saw when launched.
+//!
+//! Some stages are not repeatable: what an attempt of theirs leaves behind is another content than what any other
+//! attempt would leave. Every output carries the contents it derives from, and what a task reads, and what a finished
+//! query answers, must derive from one content of each task.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,6 +18,14 @@ use crate::{
 };
 
 type Rows = BTreeMap<u64, u64>;
+/// Of tasks that are not repeatable: whose content an output derives from.
+type Contents = BTreeMap<(StageId, TaskIndex), Attempt>;
+
+#[derive(Debug, Clone, Default)]
+struct Output {
+    rows: Rows,
+    contents: Contents,
+}
 
 const SEEDS: u64 = 6_000;
 const MAX_STEPS: u32 = 20_000;
@@ -59,31 +71,38 @@ struct Submitted {
 
 struct World {
     random: Random,
-    machine: Queries<Rows>,
+    machine: Queries<Output>,
     workers: BTreeMap<WorkerId, u32>,
     caps: BTreeMap<AppId, u32>,
     running: Vec<Running>,
-    in_flight: Vec<Event<Rows>>,
-    files: BTreeMap<(QueryId, Attempt), (WorkerId, Rows)>,
+    in_flight: Vec<Event<Output>>,
+    files: BTreeMap<(QueryId, Attempt), (WorkerId, Output)>,
     used_attempts: BTreeSet<(QueryId, Attempt)>,
     queries: BTreeMap<QueryId, Submitted>,
     ended: BTreeSet<QueryId>,
     retired: BTreeSet<QueryId>,
     finished: u64,
+    /// Attempts that were cancelled although their query goes on.
+    superseded: u64,
     next_worker: u32,
     next_query: u32,
     faults: u32,
     budget: u32,
 }
 
+/// Without `Graph::restart_readers` this fails within the first seeds (21 is the first one of the present sequence): the
+/// answer derives in part from a content that was lost and in part from the one that took its place.
 #[test]
 fn every_row_is_counted_once_whatever_fails() {
     let only = std::env::var("LAKE_SIMULATION_SEED").ok().map(|seed| seed.parse().unwrap());
-    let mut finished = 0;
+    let (mut finished, mut superseded) = (0, 0);
     for seed in only.map_or(0..SEEDS, |seed: u64| seed..seed + 1) {
         let outcome = std::panic::catch_unwind(|| World::new(seed).run());
         match outcome {
-            Ok(count) => finished += count,
+            Ok((ended, cancelled)) => {
+                finished += ended;
+                superseded += cancelled;
+            }
             Err(panic) => {
                 eprintln!("simulation failed: repeat it with LAKE_SIMULATION_SEED={seed}");
                 std::panic::resume_unwind(panic);
@@ -91,6 +110,7 @@ fn every_row_is_counted_once_whatever_fails() {
         }
     }
     assert!(finished > 0, "no query of any seed finished");
+    assert!(only.is_some() || superseded > 0, "no loss of any seed made a running attempt obsolete");
 }
 
 impl World {
@@ -110,6 +130,7 @@ impl World {
             ended: BTreeSet::new(),
             retired: BTreeSet::new(),
             finished: 0,
+            superseded: 0,
             next_worker: 0,
             next_query: 0,
             faults: 0,
@@ -117,8 +138,8 @@ impl World {
         }
     }
 
-    /// The number of queries that finished.
-    fn run(mut self) -> u64 {
+    /// How many queries finished, and how many attempts were superseded.
+    fn run(mut self) -> (u64, u64) {
         for app in 0..=self.random.below(2) {
             let cap = u32::try_from(self.random.below(4)).unwrap();
             self.caps.insert(format!("app-{app}").parse().unwrap(), cap);
@@ -170,6 +191,9 @@ impl World {
         if self.budget > 0 && self.random.percent(12) {
             self.budget -= 1;
             self.fault();
+        }
+        if self.random.percent(10) {
+            self.release();
         }
         if self.random.percent(50) && !self.in_flight.is_empty() {
             let index = self.random.index(self.in_flight.len());
@@ -247,7 +271,7 @@ impl World {
         self.next_worker += 1;
         let cores = 1 + u32::try_from(self.random.below(3)).unwrap();
         self.workers.insert(worker.clone(), cores);
-        self.event(Event::WorkerJoined { worker, cores });
+        self.event(Event::WorkerJoined { worker, cores, is_draining: false });
     }
 
     fn kill(&mut self, worker: &WorkerId) {
@@ -269,6 +293,19 @@ impl World {
         }
     }
 
+    /// A draining worker that is not needed leaves with its files. That is no fault: no query may notice it.
+    fn release(&mut self) {
+        let draining = self.machine.workers().filter(|worker| worker.is_draining).map(|worker| worker.worker);
+        let leaving = draining.into_iter().find(|worker| !self.machine.is_needed(worker));
+        let Some(worker) = leaving.filter(|worker| self.workers.contains_key(worker)) else { return };
+        assert!(self.running.iter().all(|running| running.launch.worker != worker), "{worker} left with an attempt");
+        self.workers.remove(&worker);
+        self.files.retain(|_, (holder, _)| *holder != worker);
+        let actions = self.machine.on_event(Event::WorkerLost { worker });
+        assert!(actions.is_empty(), "a worker that was not needed is missed: {actions:?}");
+        self.check();
+    }
+
     fn submit(&mut self) {
         let id: QueryId = format!("query-{}", self.next_query).parse().unwrap();
         self.next_query += 1;
@@ -286,7 +323,8 @@ impl World {
             let cores = if self.random.percent(15) { 1 + u32::try_from(self.random.below(4)).unwrap() } else { 1 };
             let tasks = 1 + u32::try_from(self.random.below(4)).unwrap();
             let id = StageId(u32::try_from(number).unwrap() + 1);
-            stages.push(StageDefinition { id, inputs, tasks, cores });
+            let is_repeatable = self.random.percent(65);
+            stages.push(StageDefinition { id, inputs, tasks, cores, is_repeatable });
         }
         let definition = QueryDefinition { id: id.clone(), cores_cap: Some(self.caps[&app]), app, stages };
         let submitted = Submitted { definition: definition.clone(), cancelled: false, user_error: false };
@@ -303,10 +341,10 @@ impl World {
         }
         let definition = &self.queries[&query].definition;
         let stage = definition.stages.iter().find(|candidate| candidate.id == stage).unwrap().clone();
-        let mut rows = Rows::new();
+        let mut output = Output::default();
         if stage.inputs.is_empty() {
             for row in 0..ROWS_PER_TASK {
-                rows.insert(row_id(stage.id, task, row), 1);
+                output.rows.insert(row_id(stage.id, task, row), 1);
             }
         }
         for (producer, holder, input) in &attempt.inputs {
@@ -316,25 +354,29 @@ impl World {
                 self.report(&attempt.launch, outcome);
                 return;
             };
-            for (row, count) in file {
+            for (row, count) in &file.rows {
                 if row % u64::from(stage.tasks) == u64::from(task.0) {
-                    *rows.entry(*row).or_default() += count;
+                    *output.rows.entry(*row).or_default() += count;
                 }
             }
+            derive(&mut output.contents, &file.contents);
+        }
+        if !stage.is_repeatable {
+            output.contents.insert((stage.id, task), number);
         }
         let is_result = definition.stages.last().unwrap().id == stage.id;
         let kept = if is_result && self.random.percent(50) { Kept::InReport } else { Kept::OnWorker };
-        self.files.insert((query, number), (attempt.launch.worker.clone(), rows.clone()));
-        self.report(&attempt.launch, Outcome::Done { output: rows, kept });
+        self.files.insert((query, number), (attempt.launch.worker.clone(), output.clone()));
+        self.report(&attempt.launch, Outcome::Done { output, kept });
     }
 
-    fn report(&mut self, launch: &Launch, outcome: Outcome<Rows>) {
+    fn report(&mut self, launch: &Launch, outcome: Outcome<Output>) {
         let worker = launch.worker.clone();
         let AttemptRef { query, attempt, .. } = launch.attempt.clone();
         self.in_flight.push(Event::AttemptEnded { worker, query, attempt, outcome });
     }
 
-    fn event(&mut self, event: Event<Rows>) {
+    fn event(&mut self, event: Event<Output>) {
         let actions = self.machine.on_event(event);
         for action in actions {
             self.act(action);
@@ -342,7 +384,7 @@ impl World {
         self.check();
     }
 
-    fn act(&mut self, action: Action<Rows>) {
+    fn act(&mut self, action: Action<Output>) {
         match action {
             Action::Launch(launch) => {
                 let AttemptRef { query, stage, attempt, .. } = launch.attempt.clone();
@@ -365,7 +407,10 @@ impl World {
                 }
             }
             Action::Cancel { worker, attempt } => {
-                assert!(self.ended.contains(&attempt.query), "an attempt of a running query is cancelled");
+                if !self.ended.contains(&attempt.query) {
+                    self.check_superseded(&attempt);
+                    self.superseded += 1;
+                }
                 let running = self.running.iter_mut().find(|running| running.launch.attempt == attempt);
                 if let Some(running) = running {
                     assert_eq!(running.launch.worker, worker);
@@ -381,15 +426,19 @@ impl World {
         }
     }
 
-    fn ended(&mut self, query: QueryId, end: QueryEnd<Rows>) {
+    fn ended(&mut self, query: QueryId, end: QueryEnd<Output>) {
         assert!(self.ended.insert(query.clone()), "a query ends twice");
         let submitted = &self.queries[&query];
         match end {
             QueryEnd::Finished(pieces) => {
                 self.finished += 1;
                 let mut rows = Rows::new();
-                for (row, count) in pieces.iter().flat_map(|piece| &piece.output) {
-                    *rows.entry(*row).or_default() += count;
+                let mut contents = Contents::new();
+                for piece in &pieces {
+                    for (row, count) in &piece.output.rows {
+                        *rows.entry(*row).or_default() += count;
+                    }
+                    derive(&mut contents, &piece.output.contents);
                 }
                 let tasks: Vec<TaskIndex> = pieces.iter().map(|piece| piece.task).collect();
                 let expected = submitted.definition.stages.last().unwrap().tasks;
@@ -402,6 +451,24 @@ impl World {
                 _ => assert!(self.faults > 0, "query {query} failed without any fault: {fault}"),
             },
         }
+    }
+
+    /// Only what reads a stage that is not repeatable is ever told to end while its query goes on, and only once.
+    fn check_superseded(&self, attempt: &AttemptRef) {
+        assert!(!self.machine.awaits(&attempt.query, attempt.attempt), "{attempt:?} is cancelled and awaited");
+        let stages = &self.queries[&attempt.query].definition.stages;
+        let mut at_risk: BTreeSet<StageId> = BTreeSet::new();
+        for stage in stages {
+            let reads = |input: &StageId| {
+                at_risk.contains(input) || stages.iter().any(|other| other.id == *input && !other.is_repeatable)
+            };
+            if stage.inputs.iter().any(reads) {
+                at_risk.insert(stage.id);
+            }
+        }
+        assert!(at_risk.contains(&attempt.stage), "{attempt:?} reads nothing that could change");
+        let is_known = |running: &Running| running.launch.attempt == *attempt && running.cancelled;
+        assert!(!self.running.iter().any(is_known), "{attempt:?} is cancelled twice");
     }
 
     fn check(&self) {
@@ -422,7 +489,7 @@ impl World {
         }
     }
 
-    fn check_end(mut self) -> u64 {
+    fn check_end(mut self) -> (u64, u64) {
         assert_eq!(self.ended.len(), self.queries.len(), "not every query has ended");
         assert_eq!(self.retired, self.ended, "not every query has left");
         assert!(self.machine.ledger.is_empty());
@@ -430,7 +497,15 @@ impl World {
             self.event(Event::ApplicationEnded { app });
         }
         assert!(!self.machine.has_applications());
-        self.finished
+        (self.finished, self.superseded)
+    }
+}
+
+/// Takes over what another output derives from; of each task it must be the same content.
+fn derive(contents: &mut Contents, others: &Contents) {
+    for (task, attempt) in others {
+        let known = contents.insert(*task, *attempt);
+        assert!(known.is_none_or(|known| known == *attempt), "two contents of {task:?}: {known:?} and {attempt}");
     }
 }
 

@@ -30,6 +30,8 @@ pub(crate) struct Task<O> {
 pub(crate) struct Stage<O> {
     pub(crate) inputs: BTreeSet<StageId>,
     pub(crate) cores: u32,
+    /// A further attempt of a task gives the same rows.
+    pub(crate) is_repeatable: bool,
     tasks: BTreeMap<TaskIndex, Task<O>>,
     pending: BTreeSet<TaskIndex>,
     done: usize,
@@ -48,6 +50,7 @@ impl<O> Stage<O> {
             pending: indexes().collect(),
             inputs: definition.inputs,
             cores: definition.cores.max(1),
+            is_repeatable: definition.is_repeatable,
             done: 0,
             retries: 0,
             output_losses: 0,
@@ -56,6 +59,11 @@ impl<O> Stage<O> {
 
     pub(crate) fn is_complete(&self) -> bool {
         self.done == self.tasks.len()
+    }
+
+    /// Whether no task runs or is done.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.pending.len() == self.tasks.len()
     }
 
     pub(crate) fn done(&self) -> usize {
@@ -110,14 +118,18 @@ impl<O> Stage<O> {
         }
     }
 
-    /// Running → pending after the attempt ended without success; false when another attempt runs or has won.
-    pub(crate) fn reopen(&mut self, index: TaskIndex, attempt: Attempt) -> bool {
-        let runs = self.runner(index, attempt).is_some();
-        if runs {
+    /// Whether it is this attempt that the task waits for. One that was superseded runs on until its worker has ended
+    /// it, and its end means nothing.
+    pub(crate) fn awaits(&self, index: TaskIndex, attempt: Attempt) -> bool {
+        self.runner(index, attempt).is_some()
+    }
+
+    /// Running → pending after the attempt ended without success; nothing when another attempt runs or has won.
+    pub(crate) fn reopen(&mut self, index: TaskIndex, attempt: Attempt) {
+        if self.awaits(index, attempt) {
             self.retries += 1;
             self.set(index, TaskState::Pending);
         }
-        runs
     }
 
     /// Counts a transient failure on `worker`; how many there have been.
@@ -170,6 +182,32 @@ impl<O> Stage<O> {
             .select(|state| matches!(state, TaskState::Done { worker, kept: Kept::OnWorker, .. } if worker == lost));
         indexes.iter().for_each(|index| self.set(*index, TaskState::Pending));
         indexes.len()
+    }
+
+    /// Whether anything of it is on `worker` and would be lost with it.
+    pub(crate) fn is_held_by(&self, worker: &WorkerId) -> bool {
+        self.tasks.values().any(|task| match &task.state {
+            TaskState::Done { worker: holder, kept, .. } => *kept == Kept::OnWorker && holder == worker,
+            TaskState::Pending | TaskState::Running { .. } => false,
+        })
+    }
+
+    /// What was read will be made again with other rows: what runs and what is done, wherever its output is kept, is
+    /// pending again. No failure of any task. The attempts that ran.
+    pub(crate) fn restart(&mut self) -> Vec<Attempt> {
+        let mut superseded = Vec::new();
+        for (index, task) in &mut self.tasks {
+            match task.state {
+                TaskState::Pending => continue,
+                TaskState::Running { attempt, .. } => superseded.push(attempt),
+                TaskState::Done { .. } => {}
+            }
+            task.state = TaskState::Pending;
+            self.pending.insert(*index);
+        }
+        self.done = 0;
+        self.retries += u32::try_from(superseded.len()).unwrap_or(u32::MAX);
+        superseded
     }
 
     fn select(&self, is_meant: impl Fn(&TaskState<O>) -> bool) -> Vec<TaskIndex> {

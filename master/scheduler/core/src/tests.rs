@@ -1,7 +1,5 @@
 //! One table row per move: situation, event, what must follow.
 
-use std::collections::BTreeSet;
-
 use lake_proto::{AppId, ErrorClass, Fault, QueryId, WorkerId};
 
 use crate::*;
@@ -27,7 +25,22 @@ fn app(name: &str) -> AppId {
 }
 
 fn stage(id: u32, inputs: &[u32], tasks: u32) -> StageDefinition {
-    StageDefinition { id: StageId(id), inputs: inputs.iter().copied().map(StageId).collect(), tasks, cores: 1 }
+    StageDefinition {
+        id: StageId(id),
+        inputs: inputs.iter().copied().map(StageId).collect(),
+        tasks,
+        cores: 1,
+        is_repeatable: true,
+    }
+}
+
+/// As [`stage`], with other rows from each attempt.
+fn changeable(id: u32, inputs: &[u32], tasks: u32) -> StageDefinition {
+    StageDefinition { is_repeatable: false, ..stage(id, inputs, tasks) }
+}
+
+fn joined(worker: WorkerId, cores: u32) -> Event<Output> {
+    Event::WorkerJoined { worker, cores, is_draining: false }
 }
 
 fn transient() -> Outcome<Output> {
@@ -47,7 +60,7 @@ impl Table {
     fn new(workers: &[u32]) -> Self {
         let mut table = Self { machine: Queries::default(), log: Vec::new() };
         for (number, cores) in workers.iter().enumerate() {
-            table.event(Event::WorkerJoined { worker: worker(u32::try_from(number).unwrap()), cores: *cores });
+            table.event(joined(worker(u32::try_from(number).unwrap()), *cores));
         }
         table
     }
@@ -182,7 +195,7 @@ fn what_nobody_reads_any_more_is_not_made_again() {
     assert_eq!(table.ends(1, "q", 2, done()), ["launch q/3.0#3@w1"]);
     assert!(table.lose(0).is_empty());
     // The next loss needs it again, from the beginning.
-    table.event(Event::WorkerJoined { worker: worker(2), cores: 1 });
+    table.event(joined(worker(2), 1));
     assert_eq!(table.lose(1), ["launch q/1.0#4@w2"]);
     assert_eq!(table.ends(2, "q", 4, done()), ["launch q/2.0#5@w2"]);
 }
@@ -201,7 +214,7 @@ fn the_fourth_lost_worker_ends_the_query() {
     let mut table = Table::new(&[1]);
     table.submit("q", "a", vec![stage(1, &[], 1)]);
     for number in 1..=3 {
-        table.event(Event::WorkerJoined { worker: worker(number), cores: 1 });
+        table.event(joined(worker(number), 1));
         assert_eq!(table.lose(number - 1), [format!("launch q/1.0#{}@w{number}", number + 1)]);
     }
     assert_eq!(table.lose(3), ["failed q worker-losses", "retired q"]);
@@ -212,7 +225,7 @@ fn losing_workers_that_a_query_does_not_need_costs_it_nothing() {
     let mut table = Table::new(&[1, 1]);
     table.submit("q", "a", vec![stage(1, &[], 1)]);
     for number in 2..8 {
-        table.event(Event::WorkerJoined { worker: worker(number), cores: 1 });
+        table.event(joined(worker(number), 1));
         assert!(table.lose(number).is_empty());
     }
     assert_eq!(table.ends(0, "q", 1, done()), ["finished q 1", "retired q"]);
@@ -243,16 +256,18 @@ fn a_fetch_failure_says_nothing_about_outputs_that_are_newer_than_its_reader() {
 
 #[test]
 fn outputs_that_stay_unreadable_end_the_query() {
-    let mut table = Table::new(&[1]);
-    table.submit("q", "a", vec![stage(1, &[], 1), stage(2, &[1], 1)]);
-    let mut attempt = 1;
-    for _ in 0..MAX_OUTPUT_LOSSES {
+    for producer in [stage(1, &[], 1), changeable(1, &[], 1)] {
+        let mut table = Table::new(&[1]);
+        table.submit("q", "a", vec![producer, stage(2, &[1], 1)]);
+        let mut attempt = 1;
+        for _ in 0..MAX_OUTPUT_LOSSES {
+            table.ends(0, "q", attempt, done());
+            assert_eq!(table.ends(0, "q", attempt + 1, fetch_failed(1, 0)).len(), 1);
+            attempt += 2;
+        }
         table.ends(0, "q", attempt, done());
-        assert_eq!(table.ends(0, "q", attempt + 1, fetch_failed(1, 0)).len(), 1);
-        attempt += 2;
+        assert_eq!(table.ends(0, "q", attempt + 1, fetch_failed(1, 0)), ["failed q shuffle-fetch", "retired q"]);
     }
-    table.ends(0, "q", attempt, done());
-    assert_eq!(table.ends(0, "q", attempt + 1, fetch_failed(1, 0)), ["failed q shuffle-fetch", "retired q"]);
 }
 
 #[test]
@@ -290,7 +305,7 @@ fn an_application_uses_no_more_cores_than_its_cap() {
 #[test]
 fn a_task_of_many_cores_gets_at_most_the_largest_worker_and_is_not_starved() {
     let mut table = Table::new(&[2, 1]);
-    let whole = || vec![StageDefinition { id: StageId(1), inputs: BTreeSet::new(), tasks: 1, cores: 8 }];
+    let whole = || vec![StageDefinition { cores: 8, ..stage(1, &[], 1) }];
     assert_eq!(table.submit("s", "a", vec![stage(1, &[], 1)]), ["launch s/1.0#1@w0"]);
     assert!(table.submit("q", "a", whole()).is_empty());
     assert_eq!(table.submit("r", "b", vec![stage(1, &[], 3)]), ["launch r/1.0#1@w1"], "w0 is reserved");
@@ -305,10 +320,49 @@ fn a_draining_worker_gets_nothing_new_and_keeps_what_it_has() {
     table.event(Event::WorkerDraining { worker: worker(0) });
     table.ends(0, "q", 1, done());
     assert_eq!(table.ends(1, "q", 2, done()), ["launch q/2.0#3@w1"]);
-    assert!(
-        table.event(Event::WorkerJoined { worker: worker(0), cores: 1 }).is_empty(),
-        "an attach does not revive it"
-    );
+    assert!(table.event(joined(worker(0), 1)).is_empty(), "an attach does not revive it");
+    let drains = Event::WorkerJoined { worker: worker(2), cores: 1, is_draining: true };
+    assert!(table.event(drains).is_empty(), "one that drains from the beginning gets nothing either");
+}
+
+#[test]
+fn a_worker_is_needed_while_it_runs_something_or_holds_what_is_still_to_be_read() {
+    let mut table = Table::new(&[1, 1, 1]);
+    let needed = |table: &Table| [0, 1, 2].map(|number| table.machine.is_needed(&worker(number)));
+    assert_eq!(needed(&table), [false; 3]);
+    table.submit("q", "a", vec![stage(1, &[], 2), stage(2, &[1], 1), stage(3, &[2], 1)]);
+    assert_eq!(needed(&table), [true, true, false], "both run");
+    table.event(Event::WorkerDraining { worker: worker(0) });
+    table.event(Event::WorkerDraining { worker: worker(1) });
+    table.ends(0, "q", 1, done());
+    assert_eq!(needed(&table), [true, true, false], "w0 has rows that stage 2 will read");
+    assert_eq!(table.ends(1, "q", 2, done()), ["launch q/2.0#3@w2"]);
+    assert_eq!(needed(&table), [true, true, true], "their readers run");
+    assert_eq!(table.ends(2, "q", 3, transient()), ["launch q/2.0#4@w2"]);
+    assert_eq!(needed(&table), [true, true, true], "the next attempt reads it once more");
+    assert_eq!(table.ends(2, "q", 4, done()), ["launch q/3.0#5@w2"]);
+    assert_eq!(needed(&table), [false, false, true], "what they hold has been read");
+    assert!(table.lose(0).is_empty());
+    assert_eq!(table.ends(2, "q", 5, done()), ["finished q 1", "retired q"]);
+    assert_eq!(needed(&table), [false; 3]);
+}
+
+#[test]
+fn results_are_needed_until_the_query_ends_and_cancelled_attempts_until_they_have() {
+    let mut table = Table::new(&[1, 1]);
+    table.submit("q", "a", vec![stage(1, &[], 2)]);
+    table.ends(0, "q", 1, Outcome::Done { output: "rows", kept: Kept::InReport });
+    assert!(!table.machine.is_needed(&worker(0)), "the rows are in its report");
+    table.submit("r", "b", vec![stage(1, &[], 2)]);
+    table.event(Event::WorkerDraining { worker: worker(0) });
+    table.ends(0, "r", 1, done());
+    assert!(table.machine.is_needed(&worker(0)), "it has a part of the result");
+    table.event(Event::QueryCancelled { query: query("r") });
+    assert!(!table.machine.is_needed(&worker(0)));
+    table.event(Event::QueryCancelled { query: query("q") });
+    assert!(table.machine.is_needed(&worker(1)), "its attempt is still to end");
+    table.ends(1, "q", 2, Outcome::Cancelled);
+    assert!(!table.machine.is_needed(&worker(1)));
 }
 
 #[test]
@@ -337,7 +391,7 @@ fn an_ended_application_is_forgotten_with_its_queries() {
 fn without_workers_queries_wait_until_the_edge_has_waited_long_enough() {
     let mut table = Table::new(&[]);
     assert!(table.submit("q", "a", vec![stage(1, &[], 1)]).is_empty());
-    assert_eq!(table.event(Event::WorkerJoined { worker: worker(0), cores: 1 }), ["launch q/1.0#1@w0"]);
+    assert_eq!(table.event(joined(worker(0), 1)), ["launch q/1.0#1@w0"]);
     table.submit("r", "a", vec![stage(1, &[], 1)]);
     let in_vain = |name| Event::WorkersAwaitedInVain { query: query(name) };
     assert!(table.event(in_vain("r")).is_empty(), "there is a worker");
@@ -372,10 +426,109 @@ fn graphs_that_are_none_and_ids_in_use_are_refused() {
 }
 
 #[test]
+fn a_lost_output_that_would_come_out_differently_takes_back_what_has_read_it() {
+    let mut table = Table::new(&[2, 2]);
+    table.submit("q", "a", vec![changeable(1, &[], 2), stage(2, &[1], 3)]);
+    table.ends(0, "q", 1, done());
+    let launched = ["launch q/2.0#3@w0", "launch q/2.1#4@w1", "launch q/2.2#5@w0"];
+    assert_eq!(table.ends(1, "q", 2, done()), launched);
+    table.ends(1, "q", 4, Outcome::Done { output: "rows", kept: Kept::InReport });
+    // w1 held 1.1: what runs has read it, and 2.1 is done with it, although its own rows are safe.
+    let taken_back = ["cancel q/2.0#3@w0", "cancel q/2.2#5@w0"];
+    assert_eq!(table.lose(1), taken_back, "their cores are not free yet");
+    assert_eq!(table.machine.stages(&query("q")).unwrap()[1].done, 0);
+    assert_eq!(table.ends(0, "q", 3, Outcome::Cancelled), ["launch q/1.1#6@w0"]);
+    assert!(table.ends(0, "q", 5, done()).is_empty(), "it was too late to be cancelled and counts as little");
+    assert_eq!(table.ends(0, "q", 6, done()), ["launch q/2.0#7@w0", "launch q/2.1#8@w0"]);
+    table.ends(0, "q", 7, done());
+    table.ends(0, "q", 8, done());
+    assert_eq!(table.ends(0, "q", 9, done()), ["finished q 3", "retired q"]);
+}
+
+#[test]
+fn an_unreadable_output_that_would_come_out_differently_takes_back_its_other_readers() {
+    let mut table = Table::new(&[2, 2]);
+    table.submit("q", "a", vec![changeable(1, &[], 2), stage(2, &[1], 3)]);
+    table.ends(0, "q", 1, done());
+    table.ends(1, "q", 2, done());
+    table.ends(1, "q", 4, done());
+    let moves = ["cancel q/2.0#3@w0", "launch q/1.1#6@w0"];
+    assert_eq!(table.ends(0, "q", 5, fetch_failed(1, 1)), moves, "w1 lost its file of 1.1, 2.1 had read it");
+    assert!(table.ends(0, "q", 3, fetch_failed(1, 1)).is_empty(), "the other reader finds the same");
+    assert_eq!(
+        table.ends(0, "q", 6, done()),
+        ["launch q/2.0#7@w0", "launch q/2.1#8@w1", "launch q/2.2#9@w0"],
+        "the readers of the first output are all run again"
+    );
+}
+
+#[test]
+fn what_is_further_down_is_taken_back_too_and_what_reads_something_else_is_not() {
+    let mut table = Table::new(&[1, 4]);
+    let stages = vec![changeable(1, &[], 1), stage(2, &[], 1), stage(3, &[1], 1), stage(4, &[2], 1)];
+    let stages = [stages, vec![stage(5, &[1, 3, 4], 2)]].concat();
+    assert_eq!(table.submit("q", "a", stages), ["launch q/1.0#1@w1", "launch q/2.0#2@w1"]);
+    table.event(Event::WorkerDraining { worker: worker(0) });
+    table.ends(1, "q", 1, done());
+    table.ends(1, "q", 2, done());
+    table.ends(1, "q", 3, done());
+    assert_eq!(table.ends(1, "q", 4, done()), ["launch q/5.0#5@w1", "launch q/5.1#6@w1"]);
+    let moves = ["cancel q/5.1#6@w1", "launch q/1.0#7@w1"];
+    // Holds for every output of that stage on the worker, and there is only one.
+    assert_eq!(table.ends(1, "q", 5, fetch_failed(1, 1)), moves);
+    let done_tasks: Vec<u32> = table.machine.stages(&query("q")).unwrap().iter().map(|stage| stage.done).collect();
+    assert_eq!(done_tasks, [0, 1, 0, 1, 0]);
+    assert_eq!(table.ends(1, "q", 7, done()), ["launch q/3.0#8@w1"]);
+}
+
+#[test]
+fn a_lost_output_that_nobody_reads_takes_nothing_back_until_it_is_wanted_again() {
+    let mut table = Table::new(&[1]);
+    table.submit("q", "a", vec![changeable(1, &[], 1), stage(2, &[1], 2), stage(3, &[2], 1)]);
+    table.event(Event::WorkerJoined { worker: worker(1), cores: 1, is_draining: false });
+    table.event(Event::WorkerJoined { worker: worker(2), cores: 1, is_draining: false });
+    table.event(Event::WorkerDraining { worker: worker(0) });
+    assert_eq!(table.ends(0, "q", 1, done()), ["launch q/2.0#2@w1", "launch q/2.1#3@w2"]);
+    table.ends(1, "q", 2, done());
+    assert_eq!(table.ends(2, "q", 3, done()), ["launch q/3.0#4@w1"]);
+    assert!(table.lose(0).is_empty(), "2.0 and 2.1 have read the same 1.0, which is not made again");
+    table.event(Event::WorkerJoined { worker: worker(3), cores: 1, is_draining: false });
+    // 2.1 must be made again and wants 1.0, which comes out differently: 2.0 and what has read it go with it.
+    assert_eq!(table.lose(2), ["cancel q/3.0#4@w1", "launch q/1.0#5@w3"]);
+    assert_eq!(table.ends(3, "q", 5, done()), ["launch q/2.0#6@w3"]);
+    assert_eq!(table.ends(1, "q", 4, Outcome::Cancelled), ["launch q/2.1#7@w1"]);
+    table.ends(3, "q", 6, done());
+    assert_eq!(table.ends(1, "q", 7, done()), ["launch q/3.0#8@w1"]);
+    assert_eq!(table.ends(1, "q", 8, done()), ["finished q 1", "retired q"]);
+}
+
+#[test]
+fn however_a_superseded_attempt_ends_it_counts_for_nothing() {
+    let mut table = Table::new(&[8]);
+    table.submit("q", "a", vec![changeable(1, &[], 1), stage(2, &[1], 5)]);
+    assert_eq!(table.ends(0, "q", 1, done()).len(), 5);
+    let moves = table.ends(0, "q", 2, fetch_failed(1, 0)).to_vec();
+    assert_eq!(moves[0], "cancel q/2.1#3@w0");
+    assert_eq!(moves[4], "launch q/1.0#7@w0");
+    let fault = Fault::new(ErrorClass::InvalidJob, "sql-runtime", "cannot cast");
+    let ends = [transient(), Outcome::Failed(fault), fetch_failed(1, 0), Outcome::Cancelled];
+    for (attempt, outcome) in (3..).zip(ends) {
+        assert!(!table.machine.awaits(&query("q"), Attempt(attempt)));
+        assert!(table.ends(0, "q", attempt, outcome).is_empty(), "attempt {attempt}");
+    }
+    assert_eq!(table.ends(0, "q", 7, done()).len(), 5);
+    // Task 2.1 may still fail as often as any other.
+    for attempt in [9, 13, 14] {
+        assert_eq!(table.ends(0, "q", attempt, transient()).len(), 1);
+    }
+    assert_eq!(table.ends(0, "q", 15, transient())[0], "failed q store");
+}
+
+#[test]
 fn a_superseded_producer_is_cancelled_when_the_query_finishes_without_it() {
     let mut table = Table::new(&[1, 1]);
     table.submit("q", "a", vec![stage(1, &[], 1), stage(2, &[1], 1)]);
-    table.event(Event::WorkerJoined { worker: worker(2), cores: 1 });
+    table.event(joined(worker(2), 1));
     table.event(Event::WorkerDraining { worker: worker(0) });
     assert_eq!(table.ends(0, "q", 1, done()), ["launch q/2.0#2@w1"]);
     assert_eq!(table.lose(0), ["launch q/1.0#3@w2"]);

@@ -21,19 +21,23 @@ impl Owner {
             link.unwatch(&query, attempt);
         }
         let booking = self.machine.booking(&query, attempt).filter(|booking| booking.worker == worker);
-        if let (Some(booking), Some(entry)) = (booking, self.entries.get_mut(&query)) {
+        // One that was superseded leaves nothing behind.
+        let booking = booking.filter(|_| self.machine.awaits(&query, attempt));
+        if let Some(entry) = self.entries.get_mut(&query) {
             entry.progress.attempt_ended(attempt);
-            if let Some(stage) = entry.stages.get(&booking.attempt.stage) {
-                outcome = status::fitting(stage.shape, outcome);
-            }
-            if let Outcome::Done { output, .. } = &outcome {
-                entry.progress.task_done(booking.attempt.stage, booking.attempt.task, metrics);
-                if let TaskOutput::Inline(rows) = output {
-                    entry.inline_bytes = entry.inline_bytes.saturating_add(rows.len() as u64);
+            if let Some(booking) = booking {
+                if let Some(stage) = entry.stages.get(&booking.attempt.stage) {
+                    outcome = status::fitting(stage.shape, outcome);
                 }
-            }
-            if entry.inline_bytes > self.services.settings.max_inline_bytes {
-                outcome = Outcome::Failed(too_large(&query, self.services.settings.max_inline_bytes));
+                if let Outcome::Done { output, .. } = &outcome {
+                    entry.progress.task_done(booking.attempt.stage, booking.attempt.task, metrics);
+                    if let TaskOutput::Inline(rows) = output {
+                        entry.inline_bytes.hold(booking.attempt.task, rows.len() as u64);
+                    }
+                }
+                if entry.inline_bytes.total() > self.services.settings.max_inline_bytes {
+                    outcome = Outcome::Failed(too_large(&query, self.services.settings.max_inline_bytes));
+                }
             }
         }
         log_outcome(&worker, &query, attempt, &outcome);
@@ -48,14 +52,14 @@ impl Owner {
             let named = status::attempt(&task);
             let booking = named.as_ref().and_then(|(query, attempt)| self.machine.booking(query, *attempt));
             let booking = booking.filter(|booking| booking.worker == *worker);
-            let wanted = booking.filter(|booking| self.machine.is_running(&booking.attempt.query));
+            let wanted = booking.filter(|booking| self.machine.awaits(&booking.attempt.query, booking.attempt.attempt));
             if let (Some(booking), Some(metrics)) = (&wanted, metrics)
                 && let Some(entry) = self.entries.get_mut(&booking.attempt.query)
             {
                 entry.progress.attempt_runs(booking.attempt.attempt, booking.attempt.stage, metrics);
             }
             if wanted.is_none() {
-                // Unknown, or of a query that has ended: told once or again.
+                // Unknown, superseded, or of a query that has ended: told once or again.
                 link.send(ToWorker::CancelTask(v1::CancelTask { task: Some(task) }));
             }
             running.extend(named);

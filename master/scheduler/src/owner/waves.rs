@@ -37,7 +37,10 @@ impl Owner {
                 }
             };
         }
-        entry.encoding.extend(launches.iter().map(|launch| launch.attempt.attempt));
+        for launch in &launches {
+            entry.encoding.insert(launch.attempt.attempt);
+            entry.progress.task_starts(stage, launch.attempt.task);
+        }
         self.services.encode(Wave { query: query.clone(), stage: plan, inputs, launches });
         Ok(())
     }

@@ -204,7 +204,7 @@ pub(crate) fn app() -> AppId {
 
 fn info(id: &WorkerId, cores: u32) -> WorkerInfo {
     // Nobody serves these ports: a file that is not there is a fetch failure.
-    WorkerInfo { id: id.clone(), host: "127.0.0.1".to_owned(), grpc_port: 1, flight_port: 1, cores }
+    WorkerInfo { id: id.clone(), host: "127.0.0.1".to_owned(), grpc_port: 1, flight_port: 1, cores, is_draining: false }
 }
 
 /// Reads a query's channel to its end.

@@ -87,6 +87,34 @@ async fn outputs_that_vanish_are_made_again() {
 }
 
 #[tokio::test]
+async fn rows_placed_by_chance_are_all_there_once_when_their_placement_is_lost_between_two_readers() {
+    const BY_CHANCE: &str = "SELECT id FROM (SELECT id, row_number() OVER (PARTITION BY bucket ORDER BY id) AS nth \
+                             FROM (SELECT id, floor(random() * 50) AS bucket FROM orders)) WHERE nth > 0";
+    let mut cluster = Cluster::with(SchedulerSettings::default()).await;
+    let shuffle = cluster.directory.path().join("shuffle");
+    let mut results = 0;
+    // The first result task has answered; before the second one reads, everything that it would read is gone.
+    cluster
+        .join(1, move |launch| {
+            let task = launch.task.as_ref().unwrap();
+            results += u32::from(launch.is_result);
+            if launch.is_result && results == 2 {
+                (1..task.attempt).for_each(|attempt| spoil(&shuffle, &task.query_id, attempt));
+            }
+            Reaction::Work
+        })
+        .await;
+    let found = cluster.answer(BY_CHANCE, HUGE).await.unwrap();
+    assert_eq!(found, cluster.expected("SELECT id FROM orders").await);
+    let mut attempts: BTreeMap<u32, u32> = BTreeMap::new();
+    for (_, launch) in launches(&cluster.sent()).iter().filter(|(_, launch)| launch.is_result) {
+        *attempts.entry(launch.task.as_ref().unwrap().task_index).or_default() += 1;
+    }
+    assert_eq!(attempts, BTreeMap::from([(0, 2), (1, 2)]), "both have read the placement that counts");
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn every_task_may_fail_once_for_a_while() {
     let mut cluster = Cluster::with(SchedulerSettings::default()).await;
     let failed: Shared<BTreeMap<(u32, u32), u32>> = Arc::default();

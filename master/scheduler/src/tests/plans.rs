@@ -61,6 +61,29 @@ async fn the_branches_of_a_union_are_tasks_of_one_stage() {
 }
 
 #[tokio::test]
+async fn stages_whose_rows_depend_on_chance_or_on_the_order_of_a_shuffle_are_known() {
+    let rows = [
+        ("SELECT item, count(*) FROM orders GROUP BY item", vec![true, true]),
+        ("SELECT item, count(*) FROM orders WHERE random() < 0.5 GROUP BY item", vec![false, true]),
+        (
+            "SELECT amount, count(*) FROM (SELECT item, sum(id) AS amount FROM orders GROUP BY item) GROUP BY amount",
+            vec![true, true, true],
+        ),
+        (
+            "SELECT id, count(*) FROM (SELECT item, first_value(id) AS id FROM orders GROUP BY item) GROUP BY id",
+            vec![false, false, true],
+        ),
+        // Nobody reads the last stage while it runs.
+        ("SELECT item, random() FROM orders", vec![true]),
+    ];
+    for (sql, expected) in rows {
+        let stages = plan(sql, HUGE).await.definition.stages;
+        let found: Vec<bool> = stages.iter().map(|stage| stage.is_repeatable).collect();
+        assert_eq!(found, expected, "{sql}");
+    }
+}
+
+#[tokio::test]
 async fn a_small_query_is_not_cut() {
     let plan = plan("SELECT item, count(*) FROM orders GROUP BY item", 1_000).await;
     assert_eq!(plan.stages.len(), 1);

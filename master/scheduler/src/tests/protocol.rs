@@ -176,6 +176,7 @@ async fn a_draining_worker_gets_no_task_and_does_not_count() {
     cluster.answer(COUNT, HUGE).await.unwrap();
     assert_eq!(cluster.scheduler.total_cores(), 2);
     assert!(launches(&cluster.sent()).iter().all(|(id, _)| *id != worker));
+    assert!(!cluster.scheduler.needs(worker).await);
     cluster.stop().await;
 }
 
@@ -190,7 +191,8 @@ async fn results_on_workers_stay_until_the_driver_is_gone() {
     let task = Some(v1::TaskRef { query_id, stage_id: 1, task_index: 0, attempt: 1 });
     let done = v1::TaskDone { outputs: Vec::new(), inline_ipc: Bytes::new(), ticket: b"here".as_slice().into() };
     let status = v1::TaskStatus { seq: 1, task, outcome: Some(v1::task_status::Outcome::Done(done)), metrics: None };
-    cluster.scheduler.task_status(worker, status).await;
+    assert!(cluster.scheduler.needs(worker.clone()).await, "it runs the task");
+    cluster.scheduler.task_status(worker.clone(), status).await;
     let mut location = None;
     loop {
         match events.recv().await.and_then(|event| event.event) {
@@ -206,8 +208,10 @@ async fn results_on_workers_stay_until_the_driver_is_gone() {
     assert_eq!(location.unwrap().ticket.as_ref(), b"here");
     assert_eq!(cluster.scheduler.overview().await.queries.len(), 0, "its cores are free");
     assert_eq!(drops(&cluster.sent()), 0);
+    assert!(cluster.scheduler.needs(worker.clone()).await, "it has the result");
     drop(events);
     cluster.until("a drop", |log| drops(log) == 1).await;
+    assert!(!cluster.scheduler.needs(worker).await);
     cluster.stop().await;
 }
 
