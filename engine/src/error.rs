@@ -123,8 +123,7 @@ impl From<ArrowError> for EngineError {
 
 impl From<ParquetError> for EngineError {
     fn from(error: ParquetError) -> Self {
-        find_classed(&error)
-            .unwrap_or_else(|| Self::invalid("parquet", format!("not a readable Parquet file: {error}")))
+        find_classed(&error).unwrap_or_else(|| unreadable_parquet(&error))
     }
 }
 
@@ -167,6 +166,24 @@ pub(crate) fn find_classed(error: &(dyn Error + 'static)) -> Option<EngineError>
     None
 }
 
+/// Our own error inside what a decoder made of it; the decoder's own complaints say nothing about a class.
+pub(crate) fn find_own(error: &(dyn Error + 'static)) -> Option<EngineError> {
+    let mut cause = Some(error);
+    while let Some(current) = cause {
+        if let Some(own) = current.downcast_ref::<EngineError>() {
+            return Some(own.clone());
+        }
+        if let Some(inner) = current.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            cause = Some(inner);
+        } else if let Some(DataFusionError::External(inner)) = current.downcast_ref::<DataFusionError>() {
+            cause = Some(inner.as_ref());
+        } else {
+            cause = current.source();
+        }
+    }
+    None
+}
+
 fn classify(error: &(dyn Error + 'static)) -> Option<EngineError> {
     if let Some(error) = error.downcast_ref::<EngineError>() {
         return Some(error.clone());
@@ -190,7 +207,7 @@ fn classify(error: &(dyn Error + 'static)) -> Option<EngineError> {
             DataFusionError::External(inner) => find_classed(inner.as_ref()),
             DataFusionError::ArrowError(inner, _) => find_classed(inner.as_ref()),
             DataFusionError::ParquetError(inner) => {
-                find_classed(inner.as_ref()).or_else(|| Some((**inner).clone_as_engine()))
+                find_classed(inner.as_ref()).or_else(|| Some(unreadable_parquet(inner)))
             }
             DataFusionError::ObjectStore(inner) => find_classed(inner.as_ref()),
             DataFusionError::IoError(inner) => find_classed(inner),
@@ -214,14 +231,8 @@ fn classify(error: &(dyn Error + 'static)) -> Option<EngineError> {
     None
 }
 
-trait CloneAsEngine {
-    fn clone_as_engine(&self) -> EngineError;
-}
-
-impl CloneAsEngine for ParquetError {
-    fn clone_as_engine(&self) -> EngineError {
-        EngineError::invalid("parquet", format!("not a readable Parquet file: {self}"))
-    }
+fn unreadable_parquet(error: &ParquetError) -> EngineError {
+    EngineError::invalid("parquet", format!("not a readable Parquet file: {error}"))
 }
 
 fn find_nested(error: &object_store::Error) -> Option<EngineError> {
@@ -245,22 +256,34 @@ fn classify_store(error: &object_store::Error) -> EngineError {
     EngineError::new(class, code, error.to_string())
 }
 
+/// The class of what the operating system answered; `None` where its kind does not say who must act.
+pub fn class_of_io(kind: io::ErrorKind) -> Option<ErrorClass> {
+    use io::ErrorKind as Kind;
+    match kind {
+        Kind::StorageFull | Kind::QuotaExceeded | Kind::OutOfMemory => Some(ErrorClass::Resource),
+        Kind::NotFound => Some(ErrorClass::NotFound),
+        Kind::PermissionDenied | Kind::ReadOnlyFilesystem => Some(ErrorClass::Denied),
+        Kind::ConnectionRefused
+        | Kind::ConnectionReset
+        | Kind::ConnectionAborted
+        | Kind::BrokenPipe
+        | Kind::TimedOut
+        | Kind::NotConnected
+        | Kind::HostUnreachable
+        | Kind::NetworkUnreachable
+        | Kind::UnexpectedEof => Some(ErrorClass::Unavailable),
+        _ => None,
+    }
+}
+
 fn classify_io(error: &io::Error) -> Option<EngineError> {
-    let (class, code) = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => (ErrorClass::Resource, "disk-full"),
-        io::ErrorKind::OutOfMemory => (ErrorClass::Resource, "memory"),
-        io::ErrorKind::NotFound => (ErrorClass::NotFound, "file-not-found"),
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => (ErrorClass::Denied, "file-denied"),
-        io::ErrorKind::ConnectionRefused
-        | io::ErrorKind::ConnectionReset
-        | io::ErrorKind::ConnectionAborted
-        | io::ErrorKind::BrokenPipe
-        | io::ErrorKind::TimedOut
-        | io::ErrorKind::NotConnected
-        | io::ErrorKind::HostUnreachable
-        | io::ErrorKind::NetworkUnreachable
-        | io::ErrorKind::UnexpectedEof => (ErrorClass::Unavailable, "io"),
-        _ => return None,
+    let class = class_of_io(error.kind())?;
+    let code = match class {
+        ErrorClass::Resource if error.kind() == io::ErrorKind::OutOfMemory => "memory",
+        ErrorClass::Resource => "disk-full",
+        ErrorClass::NotFound => "file-not-found",
+        ErrorClass::Denied => "file-denied",
+        _ => "io",
     };
     Some(EngineError::new(class, code, error.to_string()))
 }

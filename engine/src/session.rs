@@ -1,17 +1,29 @@
-//! The only builder of sessions: settings for plans that can be cut into tasks, memory, spill directory, stores.
+//! The only builder of sessions: settings for plans that can be cut into tasks, memory, spill directory, stores. Edge.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use ballista_core::extension::SessionConfigExt;
+use ballista_core::extension::{SessionConfigExt, SessionConfigHelperExt};
+use ballista_core::registry::BallistaFunctionRegistry;
+use ballista_core::serde::protobuf::KeyValuePair;
+use chrono::{DateTime, Utc};
+use datafusion::execution::TaskContext;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
-use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::optimizer::Analyzer;
 use datafusion::prelude::{SessionConfig, SessionContext};
+use lake_proto::{QueryId, v1};
 
 use crate::Result;
+use crate::moment::Moment;
+use crate::plain_text::PlainText;
 use crate::stores::Stores;
+
+/// Spill files that one merge reads at once; more of them are merged in several passes. Each has a reader with buffers
+/// of its own.
+const SPILL_MERGE_FAN_IN: usize = 16;
 
 /// Settings for plans that run on the cluster: everything Ballista's stages need, with hash joins (a build side that
 /// fits a task's memory) and no compression of shuffle files.
@@ -33,12 +45,41 @@ pub fn local_config(cores: usize) -> SessionConfig {
     SessionConfig::new().with_target_partitions(cores.max(1)).with_information_schema(false)
 }
 
+/// `config` with the settings of a query as they travelled.
+pub fn with_settings(config: SessionConfig, settings: &[v1::Setting]) -> SessionConfig {
+    let pair = |setting: &v1::Setting| KeyValuePair { key: setting.key.clone(), value: Some(setting.value.clone()) };
+    config.update_from_key_value_pair(&settings.iter().map(pair).collect::<Vec<_>>())
+}
+
+/// What a plan of the cluster is decoded with and run in: `task` is the attempt that runs it, none where it is only
+/// planned.
+pub fn task_context(
+    task: Option<String>,
+    query: &QueryId,
+    config: SessionConfig,
+    functions: &BallistaFunctionRegistry,
+    runtime: Arc<RuntimeEnv>,
+) -> TaskContext {
+    TaskContext::new(
+        task,
+        query.to_string(),
+        config,
+        functions.scalar_functions.clone(),
+        functions.higher_order_functions.clone(),
+        functions.aggregate_functions.clone(),
+        functions.window_functions.clone(),
+        runtime,
+    )
+}
+
 /// Memory and spill space that all tasks of a process share.
 ///
 /// # Errors
 /// `internal` when the environment cannot be built.
 pub fn runtime(memory_bytes: usize, spill_directory: &Path) -> Result<Arc<RuntimeEnv>> {
-    let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Directories(vec![spill_directory.to_owned()]));
+    let disk = DiskManagerBuilder::default()
+        .with_mode(DiskManagerMode::Directories(vec![spill_directory.to_owned()]))
+        .with_max_spill_merge_fan_in(SPILL_MERGE_FAN_IN);
     let runtime = RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(FairSpillPool::new(memory_bytes)))
         .with_disk_manager_builder(disk)
@@ -46,12 +87,33 @@ pub fn runtime(memory_bytes: usize, spill_directory: &Path) -> Result<Arc<Runtim
     Ok(runtime)
 }
 
-/// A session for planning and, in local mode, running.
+/// A session to look at something: `now()` in it is this moment. Sessions of a run are of [`session_at`].
 pub fn session(config: SessionConfig, runtime: Arc<RuntimeEnv>, stores: Arc<Stores>) -> SessionContext {
-    let state = SessionStateBuilder::new()
+    session_at(config, runtime, stores, Utc::now())
+}
+
+/// A session for planning and, in local mode, running, in which `now()` and its like give `moment` in every query.
+pub fn session_at(
+    config: SessionConfig,
+    runtime: Arc<RuntimeEnv>,
+    stores: Arc<Stores>,
+    moment: DateTime<Utc>,
+) -> SessionContext {
+    let mut analyzer = Analyzer::new();
+    // First, so that the rules after it coerce types as they are.
+    analyzer.rules.insert(0, Arc::new(PlainText));
+    analyzer.add_function_rewrite(Arc::new(Moment(moment)));
+    let mut builder = SessionStateBuilder::new()
         .with_config(config.with_extension(stores))
         .with_runtime_env(runtime)
-        .with_default_features()
-        .build();
-    SessionContext::new_with_state(state)
+        .with_default_features();
+    *builder.analyzer() = Some(analyzer);
+    SessionContext::new_with_state(builder.build())
+}
+
+/// The session's state for what is simplified without being analyzed, with the same `moment` as [`session_at`].
+pub fn state_at(session: &SessionContext, moment: DateTime<Utc>) -> SessionState {
+    let mut state = session.state();
+    state.execution_props_mut().query_execution_start_time = Some(moment);
+    state
 }

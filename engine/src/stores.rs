@@ -1,11 +1,14 @@
 //! Object stores by URL, built from profiles whose secrets are references resolved here, in the process that reads
 //! or writes. Edge.
 
+mod credentials;
+mod local;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use futures::StreamExt;
 use lake_job::{ConnectionProfile, Setting, StorageProfile};
 use lake_proto::ErrorClass;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
@@ -13,9 +16,15 @@ use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{ClientOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, RetryConfig};
 use serde::{Deserialize, Serialize};
+use tokio::runtime::Handle;
+use tokio_util::task::TaskTracker;
 use url::Url;
 
+use self::credentials::Referenced;
 use crate::{EngineError, Result};
+
+/// How long an unfinished upload is tried to be taken back; afterwards the store's own clean-up remains.
+const CLEAN_UP_FOR: Duration = Duration::from_secs(30);
 
 /// What a job says about stores and databases. Serializes without secrets: it travels with every query.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +40,7 @@ pub struct Profiles {
 pub struct Stores {
     profiles: Profiles,
     open: Mutex<BTreeMap<String, Arc<dyn ObjectStore>>>,
+    clean_ups: TaskTracker,
 }
 
 impl fmt::Debug for Stores {
@@ -50,7 +60,7 @@ pub struct Connection {
 impl Stores {
     /// Stores under these profiles; nothing is opened yet.
     pub fn new(profiles: Profiles) -> Self {
-        Self { profiles, open: Mutex::new(BTreeMap::new()) }
+        Self { profiles, open: Mutex::new(BTreeMap::new()), clean_ups: TaskTracker::new() }
     }
 
     /// The stores of the running task or session.
@@ -161,13 +171,22 @@ impl Stores {
         }
     }
 
-    /// Whether anything is stored under `url`.
-    ///
-    /// # Errors
-    /// The store's class.
-    pub async fn is_empty(&self, url: &Url) -> Result<bool> {
-        let path = Self::path(url)?;
-        Ok(self.store(url)?.list(Some(&path)).next().await.transpose()?.is_none())
+    /// Runs what takes back the writes of somebody who cannot wait for it, because it was dropped. It ends by itself,
+    /// at the latest when its time is over; [`Self::cleaned_up`] waits for it. Outside a runtime nothing is done.
+    pub(crate) fn clean_up(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let Ok(runtime) = Handle::try_current() else { return };
+        let limited = async move {
+            if tokio::time::timeout(CLEAN_UP_FOR, task).await.is_err() {
+                tracing::warn!("unfinished uploads could not be taken back in time");
+            }
+        };
+        self.clean_ups.spawn_on(limited, &runtime);
+    }
+
+    /// Waits until nothing is being taken back any more: for a process that is about to end.
+    pub(crate) async fn cleaned_up(&self) {
+        self.clean_ups.close();
+        self.clean_ups.wait().await;
     }
 
     fn profile(&self, url: &Url) -> (String, Option<&StorageProfile>) {
@@ -197,6 +216,18 @@ pub fn resolve(setting: &Setting, what: &str) -> Result<String> {
     }
 }
 
+/// Keys that are kept in files are read again while the store is in use.
+fn referenced_keys(url: &Url, profile: &StorageProfile) -> Result<Option<Referenced>> {
+    let of = |key: &str| profile.options.get(key).cloned();
+    let (Some(key_id), Some(secret_key)) = (of("access_key_id"), of("secret_access_key")) else { return Ok(None) };
+    let token = of("session_token");
+    let are_files = [Some(&key_id), Some(&secret_key), token.as_ref()];
+    if !are_files.into_iter().flatten().any(|setting| matches!(setting, Setting::File(_))) {
+        return Ok(None);
+    }
+    Referenced::new(format!("storage '{url}'"), key_id, secret_key, token).map(Some)
+}
+
 fn s3(url: &Url, profile: Option<&StorageProfile>) -> Result<object_store::aws::AmazonS3> {
     let bucket = url.host_str().filter(|host| !host.is_empty());
     let bucket = bucket.ok_or_else(|| EngineError::invalid("url-bucket", format!("'{url}' names no bucket")))?;
@@ -204,6 +235,9 @@ fn s3(url: &Url, profile: Option<&StorageProfile>) -> Result<object_store::aws::
         .with_bucket_name(bucket)
         .with_client_options(ClientOptions::new().with_allow_http(true))
         .with_retry(RetryConfig { max_retries: 5, ..RetryConfig::default() });
+    if let Some(keys) = profile.map(|profile| referenced_keys(url, profile)).transpose()?.flatten() {
+        builder = builder.with_credentials(Arc::new(keys));
+    }
     for (key, setting) in profile.iter().flat_map(|profile| &profile.options) {
         let value = resolve(setting, &format!("storage '{url}' key '{key}'"))?;
         let key = match key.as_str() {
@@ -222,5 +256,3 @@ fn s3(url: &Url, profile: Option<&StorageProfile>) -> Result<object_store::aws::
         EngineError::new(ErrorClass::InvalidJob, "storage", format!("storage for '{url}' is not usable: {error}"))
     })
 }
-
-mod local;

@@ -6,7 +6,8 @@
 use serde_json::{Map, Value as Json};
 
 use crate::document::{Node, Place, Value};
-use crate::errors::{Code, Error, Report, closest};
+use crate::errors::{Code, Error, Report};
+use crate::suggest::closest;
 
 /// Whether the tree can be decoded after this: wrong entries of `[[table]]`, `[[source]]`, `[params]`, `[storage]` and
 /// `[connection]` are gone then.

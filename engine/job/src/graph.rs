@@ -3,11 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::errors::{Code, closest};
+use crate::errors::Code;
 use crate::lower::Context;
 use crate::lower::{sources, tables};
 use crate::names;
 use crate::pipeline::{Read, Table, TableName};
+use crate::suggest::closest;
 
 /// The tables with their reads, in order of dependency and, where that leaves a choice, of the file. Errors are in
 /// the report.

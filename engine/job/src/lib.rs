@@ -1,11 +1,11 @@
-//! job.toml: the format, its validation, and what it means.
+//! job.toml: the format, its validation, and what it means. Pure, but for [`load`], which reads files.
 //!
 //! [`load`] reads a file, [`parse`] a text; both give a [`Pipeline`] or everything that is wrong with it, each error
 //! with file, line, column and key. The way through: text → tree with places (`document`) → `--conf` (`overrides`) →
 //! parameters (`params`) → keys and types against the schema of [`spec`] (`check`) → meaning (`lower`) → who reads
 //! whom (`graph`) → `--only` and `--from` (`select`).
 //!
-//! Never here: network, clock, engine. Pure, but for [`load`], which reads files.
+//! Never here: network, clock, engine.
 
 #![warn(missing_docs)]
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
@@ -27,10 +27,11 @@ mod names;
 mod overrides;
 mod params;
 pub mod pipeline;
-pub mod schema;
+mod schema;
 mod select;
 pub mod spec;
 mod sql;
+mod suggest;
 mod units;
 
 pub use errors::{Code, Error, Errors, Position};

@@ -9,16 +9,15 @@ use std::path::{Path, PathBuf};
 use crate::decode::decode;
 use crate::document::text::Text;
 use crate::document::{Node, Place};
-use crate::errors::{Code, Error, Report, closest};
+use crate::errors::{Code, Error, Report};
 use crate::params::Params;
 use crate::pipeline::{Origin, Pipeline};
+use crate::suggest::closest;
 use crate::{LoadOptions, SqlFiles, graph, location, names, select, spec, sql, units};
 
 mod profiles;
 pub(crate) mod sources;
 pub(crate) mod tables;
-
-const DEFAULT_MAX_ATTEMPTS: u32 = 3;
 
 /// What every part of the reader needs.
 pub(crate) struct Context<'a> {
@@ -139,7 +138,7 @@ pub(crate) fn lower(root: &Node, context: &mut Context<'_>) -> Option<Pipeline> 
     }
     let pipeline = Pipeline {
         name,
-        max_attempts: file.job.max_attempts.unwrap_or(DEFAULT_MAX_ATTEMPTS),
+        max_attempts: file.job.max_attempts.unwrap_or(lake_proto::DEFAULT_MAX_ATTEMPTS),
         timeout_ms,
         params: std::mem::take(&mut context.params).into_values(),
         warehouse_root: warehouse_root?,
@@ -178,7 +177,7 @@ fn timeout(job: &spec::Job, root: &Node, context: &mut Context<'_>) -> Option<u6
 }
 
 fn has_pattern(url: &str) -> bool {
-    url.contains(['*', '[', ']', '{', '}']) || url.contains("%3F")
+    url.contains(['*', '[', ']', '{', '}']) || url.contains("%3F") || url.contains("%7B")
 }
 
 fn suggest<'a>(mut error: Error, found: &str, known: impl IntoIterator<Item = &'a String>, report: &mut Report) {

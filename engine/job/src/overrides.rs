@@ -4,7 +4,8 @@ use toml_edit::Key;
 
 use crate::document::text::Text;
 use crate::document::{Entry, Node, Place, Value, parse_value};
-use crate::errors::{Code, Error, Report, closest};
+use crate::errors::{Code, Error, Report};
+use crate::suggest::closest;
 
 /// Sets every override, later ones over earlier ones. An entry of `[[table]]` or `[[source]]` is addressed by its
 /// name: `table."silver.customers".mode=append`.

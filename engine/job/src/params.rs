@@ -9,9 +9,10 @@ use chrono::{Days, NaiveDate};
 use crate::decode::decode;
 use crate::document::text::Text;
 use crate::document::{Node, Place, Value};
-use crate::errors::{Code, Error, Report, closest};
+use crate::errors::{Code, Error, Report};
 use crate::names;
 use crate::spec::{Param, ParamType, Scalar};
+use crate::suggest::closest;
 
 /// The parameters of one run.
 #[derive(Debug, Default)]

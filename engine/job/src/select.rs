@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use crate::LoadOptions;
 use crate::document::Place;
-use crate::errors::{Code, Report, closest};
+use crate::errors::{Code, Report};
 use crate::pipeline::{Pipeline, Read, TableName, location_under};
+use crate::suggest::closest;
 
 /// The pipeline with the selected tables only. What they read of the others is read as it stands in the warehouse.
 pub(crate) fn select(pipeline: Pipeline, options: &LoadOptions, report: &mut Report) -> Option<Pipeline> {

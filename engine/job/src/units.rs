@@ -32,29 +32,6 @@ pub(crate) fn duration_ms(text: &str) -> Result<u64, String> {
     Ok(total)
 }
 
-/// Bytes of `128MiB`, `1GB`, `512m`. `k`, `m`, `g` and `t` alone are powers of 1024, as in Spark.
-///
-/// # Errors
-/// What was expected, when it is something else.
-pub(crate) fn bytes(text: &str) -> Result<u64, String> {
-    let (number, unit) = split_number(text.trim());
-    let factor: Option<u64> = match unit.trim().to_ascii_lowercase().as_str() {
-        "" | "b" => Some(1),
-        "kb" => Some(1_000),
-        "mb" => Some(1_000_000),
-        "gb" => Some(1_000_000_000),
-        "tb" => Some(1_000_000_000_000),
-        "k" | "kib" => Some(1 << 10),
-        "m" | "mib" => Some(1 << 20),
-        "g" | "gib" => Some(1 << 30),
-        "t" | "tib" => Some(1 << 40),
-        _ => None,
-    };
-    let number = number.parse::<u64>().ok();
-    let size = number.zip(factor).and_then(|(number, factor)| number.checked_mul(factor));
-    size.ok_or_else(|| format!("expected a size such as 64MiB, 128m or 1GB, found '{text}'"))
-}
-
 fn split_number(text: &str) -> (&str, &str) {
     text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
 }
@@ -126,16 +103,6 @@ mod tests {
         }
         for text in ["", "1", "h", "1 hour", "-1s", "1.5h", "99999999999999999999s", "1s x"] {
             assert!(duration_ms(text).is_err(), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn sizes_have_decimal_and_binary_units() {
-        for (text, expected) in [("128MiB", 128 << 20), ("1GB", 1_000_000_000), ("512m", 512 << 20), ("7", 7)] {
-            assert_eq!(bytes(text), Ok(expected), "{text}");
-        }
-        for text in ["", "MiB", "1.5GB", "-1", "1PB", "99999999999999999999", "99999999999GiB"] {
-            assert!(bytes(text).is_err(), "{text:?}");
         }
     }
 

@@ -102,11 +102,6 @@ impl Columns {
         Ok(Self { table: schema(plain), scan: schema(scan), physical: schema(physical), list, mapping })
     }
 
-    /// Names of the partition columns, in the order of the log.
-    pub fn partition_names(&self) -> Vec<String> {
-        self.list.iter().filter(|column| column.is_partition).map(|column| column.name.clone()).collect()
-    }
-
     /// The column of this SQL name.
     pub fn find(&self, name: &str) -> Option<&TableColumn> {
         self.list.iter().find(|column| column.name == name)

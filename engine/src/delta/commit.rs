@@ -63,7 +63,7 @@ pub struct CommitRequest {
 pub enum CommitOutcome {
     /// This call committed, as this version.
     Committed(i64),
-    /// The same or a later run had committed before, at the latest as this version: nothing was added.
+    /// The same run had committed before, at the latest as this version: nothing was added.
     AlreadyCommitted(i64),
 }
 
@@ -79,14 +79,13 @@ impl CommitOutcome {
 /// Commits `request` on top of `snapshot`. A repeat with the same transaction commits nothing.
 ///
 /// # Errors
-/// `conflict` (code `delta-conflict`) when another commit got in that this one cannot follow: plan the step again;
+/// `conflict` (code `delta-conflict`) when another commit got in that this one cannot follow: plan the step again; also
+/// (code `delta-overtaken`) when a later run of the same job has written the table;
 /// `invalid-job` for a table that may not be written so; else the store's class: the commit may or may not be there,
 /// and repeating the step settles it.
 pub async fn commit(stores: &Arc<Stores>, snapshot: &Snapshot, request: CommitRequest) -> Result<CommitOutcome> {
     snapshot.check_writable()?;
-    if let Some(done) = snapshot.txn_version(&request.txn.0).await?
-        && done >= request.txn.1
-    {
+    if snapshot.has_committed(&request.txn).await? {
         return Ok(CommitOutcome::AlreadyCommitted(snapshot.version()));
     }
     let root = stores.rooted(snapshot.location())?;
@@ -158,7 +157,7 @@ impl<'a> Attempt<'a> {
             return Some(CommitOutcome::Committed(version));
         }
         let (app_id, run) = &self.request.txn;
-        let done = entry.txns.iter().any(|txn| txn.app_id == *app_id && txn.version >= *run);
+        let done = entry.txns.iter().any(|txn| txn.app_id == *app_id && txn.version == *run);
         done.then_some(CommitOutcome::AlreadyCommitted(version))
     }
 

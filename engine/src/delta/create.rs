@@ -28,7 +28,7 @@ const REFUSED: [&str; 4] = [
 
 pub(super) async fn create(stores: &Arc<Stores>, location: &Url, table: &NewTable) -> Result<Snapshot> {
     let schema = planned_schema(table)?;
-    if let Some(existing) = DeltaTable::open(stores, location, None).await? {
+    if let Some(existing) = DeltaTable::open(stores, location).await? {
         return agreeing(existing, &schema, table);
     }
     let body = draft(&schema, table)?.encode()?;
@@ -36,7 +36,7 @@ pub(super) async fn create(stores: &Arc<Stores>, location: &Url, table: &NewTabl
         Put::Written | Put::Exists => None,
         Put::Doubtful(error) => Some(error.within(format!("cannot create table '{location}'"))),
     };
-    match (DeltaTable::open(stores, location, None).await?, doubt) {
+    match (DeltaTable::open(stores, location).await?, doubt) {
         (Some(created), _) => agreeing(created, &schema, table),
         (None, Some(error)) => Err(error),
         (None, None) => Err(EngineError::internal(format!("table '{location}' was created and is not there"))),

@@ -1,9 +1,10 @@
-//! Delta tables: snapshots, distributed scan and write, commits.
+//! Delta tables: snapshots, distributed scan and write, commits. Edge.
 //!
-//! Rooms: [`table`] (opening and creating; [`Snapshot`]), [`protocol`] (what we can read and write), [`columns`]
-//! (logical, scan and file schemas), [`files`] and [`stats`] (live data files and which of them a predicate can
-//! touch), [`scan`] and [`write`] (plan nodes), [`commit`] with [`conflict`] and [`replace`] (the only way into the
-//! log), [`checkpoint`], [`log`] (entries of the log) and [`dv`] (deletion vectors).
+//! Rooms: [`table`] (opening; [`Snapshot`]) and `create`, [`protocol`] (what we can read and write), [`columns`],
+//! `types` and `rename` (logical, scan and file schemas, and arrays between them), [`files`] and [`stats`] (live data
+//! files and which of them a predicate can touch), [`scan`] and [`write`] (plan nodes) with `wire` (their bytes),
+//! [`commit`] with [`conflict`] and [`replace`] (the only way into the log), [`checkpoint`], `log` (entries of the log)
+//! and `dv` (deletion vectors).
 //!
 //! delta-rs gives snapshots, action types and the data file writer; none of its plans and none of its commit loop is
 //! used. Never here: SQL planning, sources, what a step means.
@@ -34,7 +35,7 @@ pub use replace::{Replacement, split_replace};
 pub use scan::{DeltaFilesScanExec, DeltaTableProvider};
 pub use table::{DeltaTable, NewTable, Snapshot};
 pub use types::table_schema;
-pub use write::{Check, CheckKind, DeltaWriteExec, WriteSpec, Written, plan_write};
+pub use write::{Check, CheckKind, DeltaWriteExec, WriteSpec, Written, is_actions, plan_write};
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! Opening a table at a pinned version. Edge: reads the log.
+//! Opening a table at its latest version, to which it is pinned then. Edge: reads the log.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -63,24 +63,21 @@ impl fmt::Debug for Snapshot {
 }
 
 impl DeltaTable {
-    /// The table at `location`, at `version` or its latest; `None` when there is no Delta log.
+    /// The table at `location` at its latest version; `None` when there is no Delta log.
     ///
     /// # Errors
-    /// `invalid-job` (code `delta-protocol`) for a table we cannot read, `not-found` (code `delta-version`) for a
-    /// version that is not there, else the store's class.
-    pub async fn open(stores: &Arc<Stores>, location: &Url, version: Option<i64>) -> Result<Option<Snapshot>> {
+    /// `invalid-job` (code `delta-protocol`) for a table we cannot read, else the store's class.
+    pub async fn open(stores: &Arc<Stores>, location: &Url) -> Result<Option<Snapshot>> {
         let location = normal(location);
         let root = stores.rooted(&location)?;
         if !has_log(root.as_ref()).await.map_err(|error| error.within(format!("cannot open table '{location}'")))? {
             return Ok(None);
         }
         let log = default_logstore(root, stores.store(&location)?, &location, &StorageConfig::default());
-        let wanted =
-            version.map(u64::try_from).transpose().map_err(|_| no_version(&location, version, "it is negative"))?;
-        let kernel = match LogSnapshot::try_new(log.as_ref(), wanted).await {
+        let kernel = match LogSnapshot::try_new(log.as_ref(), None).await {
             Ok(kernel) => kernel,
             Err(deltalake_core::DeltaTableError::NotATable(_)) => return Ok(None),
-            Err(error) => return Err(open_error(error, &location, version)),
+            Err(error) => return Err(open_error(error, &location)),
         };
         Snapshot::new(stores.clone(), location, log, kernel).map(Some)
     }
@@ -106,12 +103,7 @@ async fn has_log(root: &dyn ObjectStore) -> Result<bool> {
     Ok(root.list(Some(&Path::from("_delta_log"))).next().await.transpose()?.is_some())
 }
 
-fn no_version(location: &Url, version: Option<i64>, why: &str) -> EngineError {
-    let version = version.unwrap_or_default();
-    EngineError::not_found("delta-version", format!("table '{location}' has no version {version}: {why}"))
-}
-
-fn open_error(error: deltalake_core::DeltaTableError, location: &Url, version: Option<i64>) -> EngineError {
+fn open_error(error: deltalake_core::DeltaTableError, location: &Url) -> EngineError {
     use delta_kernel::Error as Kernel;
     let unsupported = match &error {
         deltalake_core::DeltaTableError::KernelError(error) => {
@@ -122,12 +114,7 @@ fn open_error(error: deltalake_core::DeltaTableError, location: &Url, version: O
     if unsupported {
         return EngineError::invalid("delta-protocol", format!("table '{location}' cannot be read: {error}"));
     }
-    let text = error.to_string();
-    let classed = EngineError::from(error);
-    if version.is_some() && classed.class() == ErrorClass::Internal {
-        return no_version(location, version, &text);
-    }
-    classed.within(format!("cannot open table '{location}'"))
+    EngineError::from(error).within(format!("cannot open table '{location}'"))
 }
 
 impl Snapshot {
@@ -229,6 +216,27 @@ impl Snapshot {
         version.map_err(|error| self.read_error(deltalake_core::DeltaTableError::from(error)))
     }
 
+    /// Whether the rows of a run, named by its transaction, are in the table.
+    ///
+    /// # Errors
+    /// `conflict` (code `delta-overtaken`) when a later run of the same job has written the table: the log keeps only
+    /// the last number, so whether the earlier rows are in is not known, and to guess would lose or double them.
+    pub async fn has_committed(&self, transaction: &(String, i64)) -> Result<bool> {
+        let (app_id, run) = transaction;
+        match self.txn_version(app_id).await? {
+            Some(done) if done > *run => Err(EngineError::new(
+                ErrorClass::Conflict,
+                "delta-overtaken",
+                format!(
+                    "run {run} cannot write table '{}': run {done} of the same job, which is a later one, has written it; \
+                     runs of one job must not overlap, also not from other clusters or in local mode. Submit the job again",
+                    self.location()
+                ),
+            )),
+            done => Ok(done == Some(*run)),
+        }
+    }
+
     /// Every live data file, read from the log once.
     ///
     /// # Errors
@@ -250,7 +258,8 @@ impl Snapshot {
     ///
     /// # Errors
     /// As [`Self::live_files`].
-    pub async fn size(&self) -> Result<(usize, u64)> {
+    #[cfg(test)]
+    pub(crate) async fn size(&self) -> Result<(usize, u64)> {
         let files = self.live_files().await?;
         Ok((files.len(), files.iter().map(|file| file.size).sum()))
     }

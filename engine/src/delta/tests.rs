@@ -59,7 +59,7 @@ impl Lake {
     }
 
     pub(super) async fn open(&self, table: &str) -> Snapshot {
-        DeltaTable::open(&self.stores, &self.location(table), None).await.unwrap().unwrap()
+        DeltaTable::open(&self.stores, &self.location(table)).await.unwrap().unwrap()
     }
 
     /// The plan after a trip through bytes, run to its end.

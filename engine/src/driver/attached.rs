@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use lake_job::Pipeline;
 use lake_proto::v1::drivers_client::DriversClient;
 use lake_proto::v1::{self, DriverIdentity, StepProgress, StepRecord};
@@ -13,7 +15,7 @@ use tonic::transport::Channel;
 
 use super::inputs::profiles;
 use super::masters::Masters;
-use super::run::{Identity, Run};
+use super::run::{Commits, Identity, Run};
 use crate::runner::cluster::ClusterRunner;
 use crate::session;
 use crate::stores::Stores;
@@ -40,7 +42,7 @@ pub struct DriverArgs {
 /// Runs a submission to its end and reports the end to the master. The caller exits with the fault's class.
 ///
 /// # Errors
-/// Whatever ended the run; `denied` when a newer driver has taken over.
+/// Whatever ended the run; `conflict` when a newer driver has taken over, `not-found` when the master gave this one up.
 pub async fn run_attached(args: DriverArgs) -> Result<(), Fault> {
     let masters = Masters::new(&args.master_url)?;
     let driver = DriverIdentity { driver_id: args.driver_id.to_string(), epoch: args.epoch };
@@ -80,15 +82,12 @@ async fn run(args: &DriverArgs, masters: &Masters, driver: &DriverIdentity) -> R
     let cores = usize::try_from(start.cores).unwrap_or(1);
     let runner = Arc::new(ClusterRunner::new(masters.clone(), driver.clone(), cores, stores.clone()));
     let (progress, watched) = watch::channel(Vec::new());
-    let identity = Identity { run_id: start.app_id, run_number };
-    let run = Run::new(pipeline, identity, stores, runtime, runner, progress);
+    let identity = Identity { run_id: start.app_id, run_number, moment: moment(start.submitted_at_ms) };
+    let commits = Arc::new(AtMaster { masters: masters.clone(), driver: driver.clone() });
+    let run = Run::new(pipeline, identity, stores, runtime, runner, commits, progress);
 
-    let record = |step: StepRecord| {
-        let (masters, driver) = (masters.clone(), driver.clone());
-        async move { record_step(&masters, driver, step).await }
-    };
     let outcome = tokio::select! {
-        outcome = run.execute(start.steps, record) => outcome,
+        outcome = run.execute(start.steps) => outcome,
         ended = report_progress(masters, driver, watched.clone()) => return Err(ended),
     };
     // The last picture, which the interval may have missed. Only a picture: its loss changes nothing.
@@ -99,25 +98,49 @@ async fn run(args: &DriverArgs, masters: &Masters, driver: &DriverIdentity) -> R
     outcome.map(|_| ())
 }
 
+/// When the submission was made, by the master's log: a driver that is launched again has the same. This moment when the
+/// master does not say, being older.
+fn moment(submitted_at_ms: u64) -> DateTime<Utc> {
+    let submitted = i64::try_from(submitted_at_ms).ok().filter(|millis| *millis > 0);
+    submitted.and_then(DateTime::from_timestamp_millis).unwrap_or_else(Utc::now)
+}
+
 fn client(channel: Channel) -> DriversClient<Channel> {
     DriversClient::new(channel)
         .max_decoding_message_size(lake_proto::channel::MAX_MESSAGE_BYTES)
         .max_encoding_message_size(lake_proto::channel::MAX_MESSAGE_BYTES)
 }
 
-async fn record_step(masters: &Masters, driver: DriverIdentity, step: StepRecord) -> Result<()> {
-    let request = v1::RecordStepRequest { driver: Some(driver), step: Some(step) };
-    masters
-        .call(|channel| {
+/// The replicated log permits commits and keeps records.
+struct AtMaster {
+    masters: Masters,
+    driver: DriverIdentity,
+}
+
+#[async_trait]
+impl Commits for AtMaster {
+    async fn permit(&self, table: &str) -> Result<u64> {
+        let request = v1::PermitCommitRequest { driver: Some(self.driver.clone()), table: table.to_owned() };
+        let permit = self.masters.call(|channel| {
+            let request = request.clone();
+            async move { client(channel).permit_commit(request).await }
+        });
+        Ok(permit.await?.permit)
+    }
+
+    async fn record(&self, step: StepRecord) -> Result<()> {
+        let request = v1::RecordStepRequest { driver: Some(self.driver.clone()), step: Some(step) };
+        let recorded = self.masters.call(|channel| {
             let request = request.clone();
             async move { client(channel).record_step(request).await }
-        })
-        .await
-        .map(|_| ())
+        });
+        recorded.await.map(|_| ())
+    }
 }
 
 /// Sends the steps that changed, and a sign of life when none did: a driver that says nothing for 30 seconds counts
-/// as lost. Returns only when the master says that this driver is to end: killed, or replaced by a newer one.
+/// as lost. Returns only when the master says that this driver is to end: killed, replaced by a newer one, or given up
+/// as lost.
 async fn report_progress(
     masters: &Masters,
     driver: &DriverIdentity,
@@ -129,7 +152,7 @@ async fn report_progress(
         let changed: Vec<StepProgress> = now.iter().filter(|step| !sent.contains(step)).cloned().collect();
         match send_progress(masters, driver, changed).await {
             Ok(()) => sent = now,
-            Err(error) if matches!(error.class(), ErrorClass::Cancelled | ErrorClass::Denied) => return error,
+            Err(error) if is_told_to_end(error.class()) => return error,
             Err(error) => {
                 tracing::debug!(error.code = error.code(), "progress was not taken: {error}");
                 masters.forget().await;
@@ -139,6 +162,11 @@ async fn report_progress(
         // A closed channel is the run's end, which the other branch of the select sees.
         let _ = tokio::time::timeout(SIGN_OF_LIFE, watched.changed()).await;
     }
+}
+
+/// Whether the master will never take anything from this driver again.
+const fn is_told_to_end(class: ErrorClass) -> bool {
+    matches!(class, ErrorClass::Cancelled | ErrorClass::Conflict | ErrorClass::Denied | ErrorClass::NotFound)
 }
 
 async fn send_progress(masters: &Masters, driver: &DriverIdentity, steps: Vec<StepProgress>) -> Result<()> {

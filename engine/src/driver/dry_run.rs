@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use chrono::Utc;
 use lake_job::{Pipeline, Read};
 use lake_proto::Fault;
 use serde::Serialize;
@@ -10,7 +11,7 @@ use serde::Serialize;
 use super::inputs;
 use super::planning::{estimated_scan_bytes, physical_plan};
 use crate::delta::{DeltaFilesScanExec, DeltaTable};
-use crate::session::{local_config, runtime, session};
+use crate::session::{local_config, runtime, session_at};
 use crate::stores::Stores;
 use crate::{EngineError, Result};
 
@@ -57,19 +58,20 @@ pub async fn dry_run(pipeline: Pipeline) -> Result<DryRun, Fault> {
 async fn plan(pipeline: Pipeline) -> Result<DryRun> {
     let stores = Arc::new(Stores::new(inputs::profiles(&pipeline)));
     let runtime = runtime(PLANNING_MEMORY_BYTES, &std::env::temp_dir())?;
+    let moment = Utc::now();
     let mut planned = inputs::Planned::new();
     let mut steps = Vec::with_capacity(pipeline.tables.len());
     for table in &pipeline.tables {
         let step = async {
-            let session = session(local_config(1), runtime.clone(), stores.clone());
+            let session = session_at(local_config(1), runtime.clone(), stores.clone(), moment);
             let (frame, schema) = inputs::plan(&pipeline, table, &stores, &session, &planned).await?;
             let plan = physical_plan(&session, frame.logical_plan()).await?;
-            let target = DeltaTable::open(&stores, &inputs::location(&table.location)?, None).await?;
+            let target = DeltaTable::open(&stores, &inputs::location(&table.location)?).await?;
             let files = DeltaFilesScanExec::files(&plan);
             let columns = schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type()));
             let step = DryStep {
                 table: table.name.to_string(),
-                mode: mode(table),
+                mode: table.mode.to_string(),
                 version: target.map(|target| target.version()),
                 reads: table.reads.iter().map(read).collect(),
                 columns: columns.collect(),
@@ -85,14 +87,6 @@ async fn plan(pipeline: Pipeline) -> Result<DryRun> {
         steps.push(step);
     }
     Ok(DryRun { job: pipeline.name, steps })
-}
-
-fn mode(table: &lake_job::Table) -> String {
-    match &table.mode {
-        lake_job::WriteMode::Append => "append".to_owned(),
-        lake_job::WriteMode::Overwrite => "overwrite".to_owned(),
-        lake_job::WriteMode::ReplaceWhere { predicate } => format!("replace where {predicate}"),
-    }
 }
 
 fn read(read: &Read) -> String {

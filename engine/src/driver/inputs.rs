@@ -103,12 +103,12 @@ pub(super) async fn plan(
     Ok((frame, columns))
 }
 
-/// `_ingested_at` (the run's start, the same for every row and every attempt of a step), `_source` and `_run_id`.
-pub(super) fn with_audit(frame: DataFrame, table: &Table, started: DateTime<Utc>, run_id: &str) -> Result<DataFrame> {
+/// `_ingested_at` (the run's moment, the same for every row and every attempt of a step), `_source` and `_run_id`.
+pub(super) fn with_audit(frame: DataFrame, table: &Table, moment: DateTime<Utc>, run_id: &str) -> Result<DataFrame> {
     if !table.audit {
         return Ok(frame);
     }
-    let ingested = ScalarValue::TimestampMicrosecond(Some(started.timestamp_micros()), Some("UTC".into()));
+    let ingested = ScalarValue::TimestampMicrosecond(Some(moment.timestamp_micros()), Some("UTC".into()));
     let frame = frame.with_column("_ingested_at", lit(ingested))?;
     let frame = frame.with_column("_source", lit(source_names(table)))?;
     Ok(frame.with_column("_run_id", lit(run_id))?)
@@ -169,7 +169,7 @@ async fn source(pipeline: &Pipeline, name: &str, stores: &Arc<Stores>) -> Result
 
 async fn delta(name: &TableName, at: &str, stores: &Arc<Stores>, planned: &Planned) -> Result<Arc<dyn TableProvider>> {
     let at = location(at)?;
-    let opened = DeltaTable::open(stores, &at, None).await;
+    let opened = DeltaTable::open(stores, &at).await;
     if let Some(snapshot) = opened.map_err(|error| error.within(format!("reading table {name}")))? {
         return Ok(Arc::new(DeltaTableProvider::new(snapshot)));
     }

@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use chrono::Utc;
 use lake_job::Pipeline;
 use lake_proto::Fault;
 use lake_proto::v1::{StepProgress, StepRecord};
 use tokio::sync::watch;
 
-use super::run::{Identity, Run};
+use super::run::{Commits, Identity, Run};
 use crate::runner::local::LocalRunner;
 use crate::session;
 use crate::stores::Stores;
@@ -38,9 +39,26 @@ pub async fn run_local(
     let stores = Arc::new(Stores::new(super::inputs::profiles(&pipeline)));
     std::fs::create_dir_all(&options.spill_directory).map_err(crate::EngineError::from)?;
     let runtime = session::runtime(options.memory_bytes, &options.spill_directory)?;
-    let run_number = Utc::now().timestamp_millis();
-    let identity = Identity { run_id: format!("local-{run_number}"), run_number };
+    let moment = Utc::now();
+    let run_number = moment.timestamp_millis();
+    let identity = Identity { run_id: format!("local-{run_number}"), run_number, moment };
     let runner = Arc::new(LocalRunner::new(options.cores, runtime.clone()));
-    let run = Run::new(pipeline, identity, stores, runtime, runner, progress);
-    run.execute(Vec::new(), |_| async { Ok(()) }).await.map_err(Fault::from)
+    let run = Run::new(pipeline, identity, stores.clone(), runtime, runner, Arc::new(Alone), progress);
+    let outcome = run.execute(Vec::new()).await;
+    stores.cleaned_up().await;
+    outcome.map_err(Fault::from)
+}
+
+/// Nobody else runs this job, as far as this process can know.
+struct Alone;
+
+#[async_trait]
+impl Commits for Alone {
+    async fn permit(&self, _table: &str) -> crate::Result<u64> {
+        Ok(0)
+    }
+
+    async fn record(&self, _step: StepRecord) -> crate::Result<()> {
+        Ok(())
+    }
 }

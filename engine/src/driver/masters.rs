@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lake_proto::channel::{connect, master_addresses};
+use lake_proto::channel::connect;
+use lake_proto::masters::Addresses;
 use lake_proto::{ErrorClass, Fault};
 use tokio::sync::Mutex;
+use tonic::Status;
 use tonic::transport::Channel;
 
 use crate::{EngineError, Result};
@@ -16,8 +18,13 @@ const CONNECT_PAUSE: Duration = Duration::from_millis(300);
 /// The masters of a cluster; cheap to clone.
 #[derive(Clone)]
 pub struct Masters {
-    addresses: Arc<[String]>,
-    open: Arc<Mutex<Option<Channel>>>,
+    shared: Arc<Mutex<Shared>>,
+}
+
+struct Shared {
+    addresses: Addresses,
+    /// To the first address.
+    open: Option<Channel>,
 }
 
 impl Masters {
@@ -26,7 +33,8 @@ impl Masters {
     /// # Errors
     /// `invalid-job` when the URL is not one.
     pub fn new(url: &str) -> Result<Self> {
-        Ok(Self { addresses: master_addresses(url)?.into(), open: Arc::default() })
+        let shared = Shared { addresses: Addresses::of(url)?, open: None };
+        Ok(Self { shared: Arc::new(Mutex::new(shared)) })
     }
 
     /// An open channel, tried for 30 seconds.
@@ -34,34 +42,44 @@ impl Masters {
     /// # Errors
     /// `unavailable` when no master answers.
     pub async fn channel(&self) -> Result<Channel> {
-        let mut open = self.open.lock().await;
-        if let Some(channel) = open.as_ref() {
+        let mut shared = self.shared.lock().await;
+        if let Some(channel) = &shared.open {
             return Ok(channel.clone());
         }
         let give_up = Instant::now() + CONNECT_FOR;
         loop {
-            let mut last = None;
-            for address in self.addresses.iter() {
-                match connect(address).await {
+            let mut last = String::new();
+            for _ in 0..shared.addresses.count() {
+                match connect(shared.addresses.first()).await {
                     Ok(channel) => {
-                        *open = Some(channel.clone());
+                        shared.open = Some(channel.clone());
                         return Ok(channel);
                     }
-                    Err(fault) => last = Some(fault),
+                    Err(fault) => last = format!(": {fault}"),
                 }
+                shared.addresses.pass_on();
             }
             if Instant::now() >= give_up {
-                let last = last.map_or_else(String::new, |fault| format!(": {fault}"));
-                let tried = self.addresses.join(", ");
+                let tried: Vec<&str> = shared.addresses.iter().collect();
+                let tried = tried.join(", ");
                 return Err(EngineError::unavailable("no-master", format!("no master answers at {tried}{last}")));
             }
             tokio::time::sleep(CONNECT_PAUSE).await;
         }
     }
 
-    /// Drops the channel, so that the next call looks for the leader again.
+    /// Drops the channel: the next call looks for the leader again, at another master first.
     pub async fn forget(&self) {
-        *self.open.lock().await = None;
+        let mut shared = self.shared.lock().await;
+        shared.open = None;
+        shared.addresses.pass_on();
+    }
+
+    /// As [`Self::forget`], for a master that answered: it may have named the leader.
+    async fn redirect(&self, status: &Status) {
+        let mut shared = self.shared.lock().await;
+        shared.open = None;
+        shared.addresses.redirect(status);
     }
 
     /// Makes a call that may be repeated, until a master has answered it.
@@ -70,18 +88,19 @@ impl Masters {
     /// The answer's fault; `unavailable` when no master answered within 30 seconds.
     pub async fn call<T, F>(&self, mut call: impl FnMut(Channel) -> F) -> Result<T>
     where
-        F: Future<Output = std::result::Result<tonic::Response<T>, tonic::Status>>,
+        F: Future<Output = std::result::Result<tonic::Response<T>, Status>>,
     {
         let give_up = Instant::now() + CONNECT_FOR;
         loop {
-            let fault = match call(self.channel().await?).await {
+            let status = match call(self.channel().await?).await {
                 Ok(answer) => return Ok(answer.into_inner()),
-                Err(status) => Fault::from(status),
+                Err(status) => status,
             };
+            let fault = Fault::from(status.clone());
             if fault.class != ErrorClass::Unavailable || Instant::now() >= give_up {
                 return Err(fault.into());
             }
-            self.forget().await;
+            self.redirect(&status).await;
             tokio::time::sleep(CONNECT_PAUSE).await;
         }
     }

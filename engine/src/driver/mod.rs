@@ -1,11 +1,12 @@
-//! The driver: runs a pipeline's steps in the order of what they read, and is the only one that commits.
+//! The driver: runs a pipeline's steps in the order of what they read, and is the only one that commits. Edge.
 //!
-//! Rooms: [`run`] (which step next), [`step`] (one step from inputs to commit), [`inputs`] (what a step's SQL can
-//! name), [`planning`] (logical to physical), [`attached`] (under a
-//! master), [`local`] (alone), [`dry_run`] and [`show`] (reads only).
+//! Rooms: `run` (which step next), `step` (one step from inputs to commit), `expectations` (what it demands of its
+//! rows), `inputs` (what a step's SQL can name), `planning` (logical to physical), `attached` (under a master) with
+//! `masters` (the way to them), `local` (alone), [`dry_run`] and [`show`] (reads only).
 
 mod attached;
 mod dry_run;
+mod expectations;
 mod inputs;
 mod local;
 mod masters;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use lake_job::Pipeline;
@@ -13,28 +14,47 @@ use tokio::task::JoinSet;
 
 use super::{inputs, step};
 use crate::runner::QueryRunner;
-use crate::session::{local_config, session};
+use crate::session::{local_config, session_at};
 use crate::stores::Stores;
 use crate::{EngineError, Result};
 
-/// What a run is called in the tables it writes.
+/// What a run is called in the tables it writes, and when it takes place: the same for every attempt of it.
 #[derive(Debug, Clone)]
 pub(super) struct Identity {
     /// `_run_id` of audited rows: the application's id.
     pub(super) run_id: String,
     /// The version in the Delta transaction id.
     pub(super) run_number: i64,
+    /// What `now()` gives in its queries, and `_ingested_at` of audited rows.
+    pub(super) moment: DateTime<Utc>,
 }
 
 /// One run of a pipeline.
 pub(super) struct Run {
     pub(super) pipeline: Pipeline,
     pub(super) identity: Identity,
-    pub(super) started: DateTime<Utc>,
     pub(super) stores: Arc<Stores>,
     pub(super) runtime: Arc<RuntimeEnv>,
     pub(super) runner: Arc<dyn QueryRunner>,
+    pub(super) commits: Arc<dyn Commits>,
     progress: watch::Sender<Vec<StepProgress>>,
+}
+
+/// Who is asked before a step commits, and told after.
+#[async_trait]
+pub(super) trait Commits: Send + Sync {
+    /// The permission to commit a step, asked for as late as possible: whoever lost the run does not get it. A repeat is
+    /// answered as the first one. The number goes into the commit's information; 0 = nobody had to be asked.
+    ///
+    /// # Errors
+    /// `conflict` when another attempt has the run, `cancelled` when it is to end, `unavailable` when nobody can say.
+    async fn permit(&self, table: &str) -> Result<u64>;
+
+    /// Keeps what a step left behind, so that it is not run again.
+    ///
+    /// # Errors
+    /// As [`Self::permit`].
+    async fn record(&self, step: StepRecord) -> Result<()>;
 }
 
 impl Run {
@@ -44,6 +64,7 @@ impl Run {
         stores: Arc<Stores>,
         runtime: Arc<RuntimeEnv>,
         runner: Arc<dyn QueryRunner>,
+        commits: Arc<dyn Commits>,
         progress: watch::Sender<Vec<StepProgress>>,
     ) -> Self {
         let pending = |table: &lake_job::Table| StepProgress {
@@ -52,25 +73,18 @@ impl Run {
             ..StepProgress::default()
         };
         progress.send_replace(pipeline.tables.iter().map(pending).collect());
-        Self { pipeline, identity, started: Utc::now(), stores, runtime, runner, progress }
+        Self { pipeline, identity, stores, runtime, runner, commits, progress }
     }
 
-    /// Runs every step that is not in `recorded`, and hands each result to `record` before steps that read it start.
+    /// Runs every step that is not in `recorded`; each result is recorded before steps that read it start.
     /// After a failure no further step starts; those that run are finished.
     ///
     /// # Errors
     /// The first failure.
-    pub(super) async fn execute<F>(
-        self,
-        recorded: Vec<StepRecord>,
-        record: impl Fn(StepRecord) -> F,
-    ) -> Result<Vec<StepRecord>>
-    where
-        F: Future<Output = Result<()>>,
-    {
+    pub(super) async fn execute(self, recorded: Vec<StepRecord>) -> Result<Vec<StepRecord>> {
         let timeout = self.pipeline.timeout_ms;
         let name = self.pipeline.name.clone();
-        let steps = self.execute_steps(recorded, record);
+        let steps = self.execute_steps(recorded);
         match timeout {
             None => steps.await,
             Some(limit) => {
@@ -82,14 +96,7 @@ impl Run {
         }
     }
 
-    async fn execute_steps<F>(
-        self,
-        recorded: Vec<StepRecord>,
-        record: impl Fn(StepRecord) -> F,
-    ) -> Result<Vec<StepRecord>>
-    where
-        F: Future<Output = Result<()>>,
-    {
+    async fn execute_steps(self, recorded: Vec<StepRecord>) -> Result<Vec<StepRecord>> {
         let run = Arc::new(self);
         run.probe_stores().await?;
         run.check_plans().await?;
@@ -123,7 +130,7 @@ impl Run {
             let (index, outcome) =
                 joined.map_err(|error| EngineError::internal(format!("a step panicked: {error}")))?;
             let outcome = match outcome {
-                Ok(step) => record(step.clone()).await.map(|()| step),
+                Ok(step) => run.commits.record(step.clone()).await.map(|()| step),
                 Err(error) => Err(error),
             };
             match outcome {
@@ -167,7 +174,8 @@ impl Run {
     async fn check_plans(&self) -> Result<()> {
         let mut planned = inputs::Planned::new();
         for (index, table) in self.pipeline.tables.iter().enumerate() {
-            let session = session(local_config(1), self.runtime.clone(), self.stores.clone());
+            let (runtime, stores) = (self.runtime.clone(), self.stores.clone());
+            let session = session_at(local_config(1), runtime, stores, self.identity.moment);
             match inputs::plan(&self.pipeline, table, &self.stores, &session, &planned).await {
                 Ok((_, columns)) => planned.insert(table.name.clone(), columns),
                 Err(error) => {

@@ -30,7 +30,7 @@ async fn rows(pipeline: &Pipeline, table: &str, limit: usize) -> Result<String> 
     })?;
     let stores = Arc::new(Stores::new(inputs::profiles(pipeline)));
     let location = inputs::location(&known.location)?;
-    let snapshot = DeltaTable::open(&stores, &location, None).await?;
+    let snapshot = DeltaTable::open(&stores, &location).await?;
     let snapshot = snapshot.ok_or_else(|| {
         EngineError::not_found("table", format!("table {} was never written at {location}", known.name))
     })?;

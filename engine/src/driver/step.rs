@@ -4,25 +4,23 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use datafusion::common::DFSchema;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionContext;
-use lake_job::{ExpectationAction, Table, WriteMode};
+use lake_job::{Table, WriteMode};
 use lake_proto::ErrorClass;
-use lake_proto::v1::{ExpectationResult, StepRecord};
+use lake_proto::v1::StepRecord;
 use tokio::sync::watch;
 use url::Url;
 
-use super::inputs;
 use super::planning::{estimated_scan_bytes, physical_plan};
 use super::run::Run;
+use super::{expectations, inputs};
 use crate::delta::replace::parse_predicate;
 use crate::delta::{
-    Check, CheckKind, CommitOutcome, CommitRequest, DeltaTable, DeltaTableProvider, Mode, NewTable, Replacement,
-    Snapshot, WriteSpec, Written, checkpoint_if_due, commit, plan_write, split_replace,
+    CommitOutcome, CommitRequest, DeltaTable, DeltaTableProvider, Mode, NewTable, Replacement, Snapshot, WriteSpec,
+    Written, checkpoint_if_due, commit, plan_write, split_replace,
 };
-use crate::runner::Query;
-use crate::runner::cluster::fresh_query_id;
+use crate::runner::{Query, fresh_query_id};
 use crate::session;
 use crate::{EngineError, Result};
 
@@ -33,9 +31,9 @@ pub(super) async fn execute(run: &Run, index: usize) -> Result<StepRecord> {
     run.update(index, |step| step.state = "RUNNING".to_owned());
     let location = inputs::location(&table.location)?;
     let transaction = (format!("lake/{}/{}", run.pipeline.name, table.name), run.identity.run_number);
-    let target = DeltaTable::open(&run.stores, &location, None).await?;
+    let target = DeltaTable::open(&run.stores, &location).await?;
     if let Some(target) = &target
-        && target.txn_version(&transaction.0).await?.is_some_and(|version| version >= transaction.1)
+        && target.has_committed(&transaction).await?
     {
         return Ok(skipped(table, target, started));
     }
@@ -43,7 +41,7 @@ pub(super) async fn execute(run: &Run, index: usize) -> Result<StepRecord> {
     let step = Step { run, index, table, location };
     let (target, rows) = step.write(target).await?;
     run.update(index, |step| step.state = "COMMITTING".to_owned());
-    let outcome = match step.check_expectations(&rows.written) {
+    let outcome = match expectations::enforce(table, &rows.written) {
         Ok(()) => step.commit(target, &rows, transaction).await,
         Err(error) => Err(error),
     };
@@ -64,7 +62,7 @@ pub(super) async fn execute(run: &Run, index: usize) -> Result<StepRecord> {
         bytes_out: written.output_bytes,
         files: u32::try_from(written.adds.len()).unwrap_or(u32::MAX),
         elapsed_ms: elapsed_ms(started),
-        expectations: step.expectations(written),
+        expectations: expectations::results(table, written),
     })
 }
 
@@ -93,10 +91,11 @@ impl Step<'_> {
     /// Writes the step's rows as data files that no log names yet.
     async fn write(&self, target: Option<Snapshot>) -> Result<(Target, Rows)> {
         let (run, table) = (self.run, self.table);
-        let session = session::session(run.runner.session_config(), run.runtime.clone(), run.stores.clone());
+        let moment = run.identity.moment;
+        let (runtime, stores) = (run.runtime.clone(), run.stores.clone());
+        let session = session::session_at(run.runner.session_config(), runtime, stores, moment);
         inputs::register(&run.pipeline, table, &run.stores, &session, &inputs::Planned::new()).await?;
-        let frame =
-            inputs::with_audit(inputs::query(table, &session).await?, table, run.started, &run.identity.run_id)?;
+        let frame = inputs::with_audit(inputs::query(table, &session).await?, table, moment, &run.identity.run_id)?;
         let input = physical_plan(&session, frame.logical_plan()).await?;
         let target = match target {
             Some(snapshot) => {
@@ -118,7 +117,7 @@ impl Step<'_> {
             Target::Exists(snapshot) => snapshot.constraints(),
             Target::New(_) => Vec::new(),
         };
-        let checks = self.checks(&session, &spec, constraints)?;
+        let checks = expectations::checks(table, &session, &spec, constraints)?;
         let written = self.run_write(&session, input, spec.clone().with_checks(checks)).await?;
         let rows = match (&table.mode, &target) {
             (WriteMode::Append, _) => Rows { written, mode: Mode::Append, survivors: Written::default() },
@@ -126,8 +125,9 @@ impl Step<'_> {
                 Rows { written, mode: Mode::Overwrite, survivors: Written::default() }
             }
             (WriteMode::ReplaceWhere { predicate }, Target::Exists(snapshot)) => {
-                let parsed = parse_predicate(&session.state(), snapshot, predicate)?;
-                let split = split_replace(snapshot, &session.state(), &parsed, predicate).await?;
+                let state = session::state_at(&session, moment);
+                let parsed = parse_predicate(&state, snapshot, predicate)?;
+                let split = split_replace(snapshot, &state, &parsed, predicate).await?;
                 let survivors = self.write_survivors(&session, snapshot, &split, spec).await?;
                 Rows { written, mode: Mode::ReplaceWhere(Box::new(split)), survivors }
             }
@@ -185,6 +185,7 @@ impl Step<'_> {
 
     async fn commit(&self, target: Target, rows: &Rows, transaction: (String, i64)) -> Result<CommitOutcome> {
         let stores = &self.run.stores;
+        let permit = self.run.commits.permit(&self.table.name.to_string()).await?;
         let base = match target {
             Target::Exists(snapshot) => snapshot,
             Target::New(new) => DeltaTable::create(stores, &self.location, &new).await?,
@@ -193,7 +194,10 @@ impl Step<'_> {
             mode: rows.mode.clone(),
             adds: rows.written.adds.iter().chain(&rows.survivors.adds).cloned().collect(),
             txn: transaction,
-            metrics: BTreeMap::from([("numSourceRows".to_owned(), rows.written.input_rows.to_string())]),
+            metrics: BTreeMap::from([
+                ("numSourceRows".to_owned(), rows.written.input_rows.to_string()),
+                ("lakeCommitPermit".to_owned(), permit.to_string()),
+            ]),
             user_metadata: Some(self.run.identity.run_id.clone()),
         };
         let outcome = commit(stores, &base, request).await?;
@@ -217,70 +221,6 @@ impl Step<'_> {
             }
         }
     }
-
-    /// The step's expectations, then what the table itself demands: its CHECK constraints (name and text), and that
-    /// new rows match what they replace.
-    fn checks(
-        &self,
-        session: &SessionContext,
-        spec: &WriteSpec,
-        constraints: Vec<(String, String)>,
-    ) -> Result<Vec<Check>> {
-        let schema = DFSchema::try_from(spec.schema().as_ref().clone())?;
-        let check = |name: String, text: &str, kind: CheckKind| {
-            let expression = session
-                .parse_sql_expr(text, &schema)
-                .and_then(|expression| session.create_physical_expr(expression, &schema))
-                .map_err(|error| EngineError::from(error).within(format!("expectation '{name}'")))?;
-            Ok::<_, EngineError>(Check { name, expression, kind })
-        };
-        let mut checks = Vec::with_capacity(self.table.expectations.len() + 1);
-        for expectation in &self.table.expectations {
-            let kind = match expectation.action {
-                ExpectationAction::Warn => CheckKind::Warn,
-                ExpectationAction::Drop => CheckKind::Drop,
-                ExpectationAction::Fail => CheckKind::Fail,
-            };
-            checks.push(check(expectation.name.clone(), &expectation.check, kind)?);
-        }
-        for (name, text) in constraints {
-            checks.push(check(name, &text, CheckKind::Constraint)?);
-        }
-        if let WriteMode::ReplaceWhere { predicate } = &self.table.mode {
-            checks.push(check(format!("replace_where: {predicate}"), predicate, CheckKind::Constraint)?);
-        }
-        Ok(checks)
-    }
-
-    fn expectations(&self, written: &Written) -> Vec<ExpectationResult> {
-        let result = |expectation: &lake_job::Expectation| ExpectationResult {
-            name: expectation.name.clone(),
-            action: action_name(expectation.action).to_owned(),
-            violations: violations(written, &expectation.name),
-        };
-        self.table.expectations.iter().map(result).collect()
-    }
-
-    fn check_expectations(&self, written: &Written) -> Result<()> {
-        let failing = |expectation: &&lake_job::Expectation| {
-            expectation.action == ExpectationAction::Fail && violations(written, &expectation.name) > 0
-        };
-        let say = |expectation: &lake_job::Expectation| {
-            let (name, check) = (&expectation.name, &expectation.check);
-            let (violations, rows) = (violations(written, name), written.input_rows);
-            format!("expectation '{name}' ({check}) is violated by {violations} of {rows} rows")
-        };
-        let failed: Vec<String> = self.table.expectations.iter().filter(failing).map(say).collect();
-        if failed.is_empty() {
-            return Ok(());
-        }
-        let message = format!("{}; nothing was committed", failed.join("; "));
-        Err(EngineError::new(ErrorClass::DataQuality, "expectation", message))
-    }
-}
-
-fn violations(written: &Written, name: &str) -> u64 {
-    written.expectations.iter().filter(|count| count.name == name).map(|count| count.violations).sum()
 }
 
 fn check_partitioning(table: &Table, target: &Snapshot) -> Result<()> {
@@ -303,14 +243,6 @@ fn skipped(table: &Table, target: &Snapshot, started: Instant) -> StepRecord {
         version: target.version(),
         elapsed_ms: elapsed_ms(started),
         ..StepRecord::default()
-    }
-}
-
-const fn action_name(action: ExpectationAction) -> &'static str {
-    match action {
-        ExpectationAction::Warn => "warn",
-        ExpectationAction::Drop => "drop",
-        ExpectationAction::Fail => "fail",
     }
 }
 

@@ -16,20 +16,23 @@ use datafusion::prelude::SessionConfig;
 use futures::{StreamExt, TryStreamExt};
 use lake_proto::channel::{MAX_MESSAGE_BYTES, connect};
 use lake_proto::v1::query_event::Event;
-use lake_proto::v1::{self, ResultLocation, StageProgress, TaskResult};
+use lake_proto::v1::{self, QueryEvent, ResultLocation, StageProgress, TaskResult};
 use lake_proto::{ErrorClass, Fault, QueryId};
 use tokio::sync::watch;
+use tonic::Streaming;
 
-use super::{Query, QueryRunner};
+use super::{Query, QueryRunner, fresh_query_id};
 use crate::codec;
 use crate::driver::Masters;
 use crate::session::cluster_config;
 use crate::stores::Stores;
 use crate::{EngineError, Result};
 
-/// How long a query is sent again when the master went away, before it counts as lost.
-const RESUBMIT_FOR: Duration = Duration::from_secs(60);
+/// How long a master is looked for that takes a query, before the query counts as lost.
+const SEARCH_FOR: Duration = Duration::from_secs(30);
 const RESUBMIT_PAUSE: Duration = Duration::from_millis(500);
+/// With this code a master that goes away in an orderly way ends the queries it has.
+const SCHEDULER_STOPPED: &str = "scheduler-stopped";
 const PARALLEL_FETCHES: usize = 4;
 
 /// The cluster as a place where plans run, for one driver.
@@ -46,12 +49,11 @@ impl ClusterRunner {
         Self { masters, driver, cores: cores.max(1), stores }
     }
 
-    async fn run_once(
-        &self,
-        query: &Query,
-        id: QueryId,
-        progress: &watch::Sender<Vec<StageProgress>>,
-    ) -> Result<Vec<RecordBatch>> {
+    /// Sends the query to the leading master.
+    ///
+    /// # Errors
+    /// `unavailable` when no master took it; any other class is about the query.
+    async fn submit(&self, query: &Query, id: &QueryId) -> Result<Streaming<QueryEvent>> {
         let profiles =
             serde_json::to_vec(self.stores.profiles()).map_err(|error| EngineError::internal(error.to_string()))?;
         let settings = query.config.to_key_value_pairs();
@@ -69,43 +71,53 @@ impl ClusterRunner {
         let mut client = v1::drivers_client::DriversClient::new(channel)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
-        let mut events = client.run_query(request).await.map_err(Fault::from)?.into_inner();
-        let mut results = BTreeMap::new();
-        while let Some(event) = events.message().await.map_err(Fault::from)? {
-            match event.event {
-                Some(Event::Progress(stages)) => {
-                    progress.send_replace(stages.stages);
-                }
-                Some(Event::Result(result)) => {
-                    let task = result.task_index;
-                    if results.insert(task, result).is_some() {
-                        return Err(EngineError::internal(format!("task {task} of query {id} answered twice")));
-                    }
-                }
-                Some(Event::Finished(finished)) => return self.finish(finished, results).await,
-                None => {}
-            }
-        }
-        Err(EngineError::unavailable("master-lost", "the master closed the query's stream before it ended"))
+        Ok(client.run_query(request).await.map_err(Fault::from)?.into_inner())
     }
+}
 
-    async fn finish(
-        &self,
-        finished: v1::QueryFinished,
-        results: BTreeMap<u32, TaskResult>,
-    ) -> Result<Vec<RecordBatch>> {
-        if let Some(failure) = finished.failure {
-            return Err(EngineError(failure.into()));
+/// Follows a query to its end. The inner result is the query's own, as its master told it.
+///
+/// # Errors
+/// The master, or the way to it, was lost before it told an end: `unavailable`.
+async fn follow(
+    mut events: Streaming<QueryEvent>,
+    id: &QueryId,
+    progress: &watch::Sender<Vec<StageProgress>>,
+) -> Result<Result<Vec<RecordBatch>>> {
+    let mut results = BTreeMap::new();
+    while let Some(event) = events.message().await.map_err(Fault::from)? {
+        match event.event {
+            Some(Event::Progress(stages)) => {
+                progress.send_replace(stages.stages);
+            }
+            Some(Event::Result(result)) => {
+                let task = result.task_index;
+                if results.insert(task, result).is_some() {
+                    return Ok(Err(EngineError::internal(format!("task {task} of query {id} answered twice"))));
+                }
+            }
+            Some(Event::Finished(finished)) => {
+                return match finished.failure.map(Fault::from) {
+                    None => Ok(collect(finished.tasks, results).await),
+                    Some(fault) if fault.code == SCHEDULER_STOPPED => Err(fault.into()),
+                    Some(fault) => Ok(Err(fault.into())),
+                };
+            }
+            None => {}
         }
-        let planned = usize::try_from(finished.tasks).unwrap_or(usize::MAX);
-        if results.len() != planned || results.keys().copied().ne(0..finished.tasks) {
-            let found = results.len();
-            return Err(EngineError::internal(format!("{planned} tasks were planned but {found} answered")));
-        }
-        let outputs: Vec<Vec<RecordBatch>> =
-            futures::stream::iter(results.into_values().map(rows)).buffered(PARALLEL_FETCHES).try_collect().await?;
-        Ok(outputs.into_iter().flatten().collect())
     }
+    Err(EngineError::unavailable("master-lost", "the master closed the query's stream before it ended"))
+}
+
+/// The rows of all tasks, in the order of the tasks.
+async fn collect(tasks: u32, results: BTreeMap<u32, TaskResult>) -> Result<Vec<RecordBatch>> {
+    if results.keys().copied().ne(0..tasks) {
+        let found = results.len();
+        return Err(EngineError::internal(format!("{tasks} tasks were planned but {found} answered")));
+    }
+    let outputs: Vec<Vec<RecordBatch>> =
+        futures::stream::iter(results.into_values().map(rows)).buffered(PARALLEL_FETCHES).try_collect().await?;
+    Ok(outputs.into_iter().flatten().collect())
 }
 
 #[async_trait]
@@ -119,32 +131,30 @@ impl QueryRunner for ClusterRunner {
     }
 
     async fn run(&self, query: Query, progress: watch::Sender<Vec<StageProgress>>) -> Result<Vec<RecordBatch>> {
-        let give_up = Instant::now() + RESUBMIT_FOR;
         let mut id = query.id.clone();
+        let mut give_up = Instant::now() + SEARCH_FOR;
         loop {
-            let error = match self.run_once(&query, id.clone(), &progress).await {
-                Ok(batches) => return Ok(batches),
-                Err(error) => error,
+            let lost = match self.submit(&query, &id).await {
+                Ok(events) => match follow(events, &id, &progress).await {
+                    Ok(outcome) => return outcome,
+                    Err(lost) => {
+                        // A master had it, however long ago it took it: the search begins anew.
+                        give_up = Instant::now() + SEARCH_FOR;
+                        lost
+                    }
+                },
+                Err(lost) => lost,
             };
-            // Nothing of a lost query is visible before the driver's commit, so a fresh one is always right.
-            let master_lost = matches!(error.code(), "master-lost" | "connect" | "rpc");
-            if !master_lost || error.class() != ErrorClass::Unavailable || Instant::now() >= give_up {
-                return Err(error);
+            if lost.class() != ErrorClass::Unavailable || Instant::now() >= give_up {
+                return Err(lost);
             }
-            tracing::warn!(query_id = %id, error.code = error.code(), "the query is sent again: {error}");
+            // Nothing of a lost query is visible before the driver's commit, so a fresh one is always right.
+            tracing::warn!(query_id = %id, error.code = lost.code(), "the query is sent again: {lost}");
             self.masters.forget().await;
             tokio::time::sleep(RESUBMIT_PAUSE).await;
             id = fresh_query_id()?;
         }
     }
-}
-
-/// A query id that was never used.
-///
-/// # Errors
-/// Never in practice: a UUID is a valid id.
-pub fn fresh_query_id() -> Result<QueryId> {
-    uuid::Uuid::new_v4().to_string().parse().map_err(|error| EngineError::internal(format!("query id: {error}")))
 }
 
 fn setting(pair: ballista_core::serde::protobuf::KeyValuePair) -> Option<v1::Setting> {

@@ -62,23 +62,26 @@ impl QueryRunner for LocalRunner {
         }
         let mut outputs: Vec<Vec<RecordBatch>> = vec![Vec::new(); partitions];
         let mut tick = tokio::time::interval(PROGRESS_INTERVAL);
-        loop {
+        let ended = loop {
             tokio::select! {
                 joined = tasks.join_next() => match joined {
-                    None => break,
-                    Some(Ok(finished)) => {
-                        let (partition, batches) = finished?;
+                    None => break Ok(()),
+                    Some(Ok(Ok((partition, batches)))) => {
                         if let Some(slot) = outputs.get_mut(partition) {
                             *slot = batches;
                         }
                     }
-                    Some(Err(error)) => return Err(EngineError::internal(format!("a task panicked: {error}"))),
+                    Some(Ok(Err(error))) => break Err(error),
+                    Some(Err(error)) => break Err(EngineError::internal(format!("a task panicked: {error}"))),
                 },
                 _ = tick.tick() => {
                     progress.send_replace(vec![stage(&query.plan, partitions, done.load(Ordering::Relaxed))]);
                 }
             }
-        }
+        };
+        // What the others hold is given back before the failure is told.
+        tasks.shutdown().await;
+        ended?;
         progress.send_replace(vec![stage(&query.plan, partitions, done.load(Ordering::Relaxed))]);
         Ok(outputs.into_iter().flatten().collect())
     }

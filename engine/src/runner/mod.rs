@@ -1,4 +1,4 @@
-//! Where a plan runs. Two real places: this process ([`local`]) and the cluster ([`cluster`]).
+//! Where a plan runs. Two real places: this process ([`local`]) and the cluster ([`cluster`]). Edge.
 
 pub mod cluster;
 pub mod local;
@@ -13,7 +13,7 @@ use lake_proto::QueryId;
 use lake_proto::v1::StageProgress;
 use tokio::sync::watch;
 
-use crate::Result;
+use crate::{EngineError, Result};
 
 /// One physical plan to run.
 pub struct Query {
@@ -44,4 +44,12 @@ pub trait QueryRunner: Send + Sync {
     /// # Errors
     /// The class of whatever failed; `unavailable` when the place itself was lost.
     async fn run(&self, query: Query, progress: watch::Sender<Vec<StageProgress>>) -> Result<Vec<RecordBatch>>;
+}
+
+/// A query id that was never used.
+///
+/// # Errors
+/// Never in practice: a UUID is a valid id.
+pub fn fresh_query_id() -> Result<QueryId> {
+    uuid::Uuid::new_v4().to_string().parse().map_err(|error| EngineError::internal(format!("query id: {error}")))
 }

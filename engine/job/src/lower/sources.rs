@@ -4,16 +4,14 @@ use std::collections::BTreeSet;
 
 use super::{Context, origin, suggest};
 use crate::document::{Node, Place};
-use crate::errors::{Code, closest};
+use crate::errors::Code;
 use crate::pipeline::{
-    Column, CsvOptions, FileFormat, FilesSource, ParseMode, PostgresSource, Relation, Source, SourceInput,
+    Column, CsvOptions, FileFormat, FilesSource, ParseMode, PostgresSource, RESCUED, Relation, Source, SourceInput,
 };
+use crate::suggest::closest;
 use crate::{names, spec, sql, units};
 
 const DEFAULT_PARTITIONS: u32 = 8;
-
-/// The column that bad rows are kept in.
-const RESCUED: &str = "_rescued";
 
 const FILES_KEYS: [&str; 6] = ["format", "path", "mode", "schema", "csv", "incremental"];
 const POSTGRES_KEYS: [&str; 5] = ["connection", "table", "query", "partition_by", "partitions"];

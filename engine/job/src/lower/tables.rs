@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use lake_proto::quantity::parse_bytes;
+
 use super::{Context, has_pattern, origin};
 use crate::document::text::Text;
 use crate::document::{Node, Place, SourceFile};
 use crate::errors::Code;
 use crate::pipeline::{Expectation, ExpectationAction, Table, TableInput, TableName, WriteMode};
-use crate::{MAX_FILE_BYTES, location, names, params, spec, sql, units};
+use crate::{MAX_FILE_BYTES, location, names, params, spec, sql};
 
 const DEFAULT_FILE_SIZE: u64 = 128 << 20;
 const FILE_SIZES: std::ops::RangeInclusive<u64> = 1 << 10..=64 << 30;
@@ -186,7 +188,7 @@ fn expectations(written: &spec::Table, node: &Node, context: &mut Context<'_>) -
 
 fn target_file_size(written: &spec::Table, node: &Node, context: &mut Context<'_>) -> u64 {
     let Some(text) = &written.target_file_size else { return DEFAULT_FILE_SIZE };
-    let size = units::bytes(text).and_then(|size| match FILE_SIZES.contains(&size) {
+    let size = parse_bytes(text).and_then(|size| match FILE_SIZES.contains(&size) {
         true => Ok(size),
         false => Err(format!("expected a size from 1KiB to 64GiB, found '{text}'")),
     });

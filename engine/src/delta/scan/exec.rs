@@ -1,4 +1,4 @@
-//! The plan node that reads data files: an interior node over a work list.
+//! The plan node that reads data files: an interior node over a work list. Edge.
 
 use std::fmt;
 use std::sync::Arc;

@@ -45,11 +45,6 @@ impl DeltaTableProvider {
         Self { snapshot, files: Some(files.into()) }
     }
 
-    /// The pinned table.
-    pub fn snapshot(&self) -> &Snapshot {
-        &self.snapshot
-    }
-
     async fn files(&self) -> crate::Result<Arc<[LiveFile]>> {
         match &self.files {
             Some(files) => Ok(files.clone()),

@@ -200,7 +200,11 @@ async fn mapped_columns_are_read_by_name_and_by_id() {
         let sql = r#"SELECT address FROM t WHERE "customer id" = 2"#;
         assert_eq!(lake.query(&snapshot, sql).await, ["{city: city 2}"], "{mode}");
         let plan = lake.plan(DeltaTableProvider::new(snapshot.clone()), sql).await;
-        assert_eq!(reads::pieces(&plan, &lake).iter().flatten().count(), 1, "{mode}: statistics use physical names");
+        assert_eq!(
+            reads::pieces(&plan, &lake).await.iter().flatten().count(),
+            1,
+            "{mode}: statistics use physical names"
+        );
         let nested = r#"SELECT "customer id" FROM t WHERE address['city'] = 'city 1' AND country = 'NL'"#;
         assert_eq!(lake.query(&snapshot, nested).await, ["1"], "{mode}");
     }
@@ -211,8 +215,7 @@ async fn mapped_tables_are_written_under_physical_names() {
     for mode in ["name", "id"] {
         let lake = lake(1);
         mapped_table(&lake, mode).await;
-        let sql =
-            r#"SELECT CAST(3 AS BIGINT) AS "customer id", 'FR' AS country, named_struct('city', 'Paris') AS address"#;
+        let sql = r#"SELECT CAST(3 AS BIGINT) AS "customer id", 'FR' AS country, named_struct('city', 'Paris') AS address, NULL AS added"#;
         let snapshot = lake.append("t", 1, sql).await;
         let sql = r#"SELECT "customer id", country, address['city'], added FROM t WHERE "customer id" > 1 ORDER BY 1"#;
         assert_eq!(lake.query(&snapshot, sql).await, ["2|DE|city 2|", "3|FR|Paris|"], "{mode}");
@@ -254,7 +257,7 @@ async fn tables_of_a_newer_protocol_are_refused_by_name() {
     lake.hand_written("newer", &[&[newer, metadata()]]);
     lake.hand_written("unknown", &[&[protocol(&["hyperColumns"], &["hyperColumns"]), metadata()]]);
     for (table, what) in [("newer", "9"), ("unknown", "hyperColumns")] {
-        let error = DeltaTable::open(&lake.stores, &lake.location(table), None).await.unwrap_err();
+        let error = DeltaTable::open(&lake.stores, &lake.location(table)).await.unwrap_err();
         assert_eq!((error.class(), error.code()), (ErrorClass::InvalidJob, "delta-protocol"), "{error}");
         assert!(error.to_string().contains(what) && error.to_string().contains(table), "{error}");
     }
@@ -289,8 +292,8 @@ async fn not_null_and_declared_constraints_are_known_and_enforced() {
 #[tokio::test]
 async fn a_directory_without_a_log_is_no_table() {
     let lake = lake(1);
-    assert!(DeltaTable::open(&lake.stores, &lake.location("none"), None).await.unwrap().is_none());
+    assert!(DeltaTable::open(&lake.stores, &lake.location("none")).await.unwrap().is_none());
     std::fs::create_dir_all(lake.path("data")).unwrap();
     std::fs::write(lake.path("data").join("f.csv"), "a").unwrap();
-    assert!(DeltaTable::open(&lake.stores, &lake.location("data"), None).await.unwrap().is_none());
+    assert!(DeltaTable::open(&lake.stores, &lake.location("data")).await.unwrap().is_none());
 }

@@ -233,7 +233,7 @@ async fn creating_twice_is_one_table_and_a_different_one_conflicts() {
     assert_eq!(create(new(&[], "m"), "t").await.unwrap_err().code(), "delta-create");
     assert_eq!(create(new(&["gone"], "n"), "u").await.unwrap_err().class(), ErrorClass::InvalidJob);
     assert_eq!(create(new(&["n", "s"], "n"), "u").await.unwrap_err().code(), "delta-create");
-    assert!(DeltaTable::open(&lake.stores, &lake.location("u"), None).await.unwrap().is_none());
+    assert!(DeltaTable::open(&lake.stores, &lake.location("u")).await.unwrap().is_none());
 }
 
 #[tokio::test]

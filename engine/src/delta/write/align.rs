@@ -22,8 +22,8 @@ pub(super) struct Alignment {
 
 impl Alignment {
     /// # Errors
-    /// `invalid-job`: an input column that the table does not have, a missing NOT NULL column, or a type that would
-    /// lose values silently.
+    /// `invalid-job`: an input column that the table does not have, a column of the table that is missing, or a type
+    /// that would lose values silently.
     pub(super) fn new(input: &Schema, table: &Schema) -> Result<Self> {
         let mut sources = vec![None; table.fields().len()];
         for (index, field) in input.fields().iter().enumerate() {
@@ -40,12 +40,17 @@ impl Alignment {
                 }
             }
         }
+        // What we add ourselves (`_rescued`, the audit columns) comes and goes with the job's settings.
+        let may_be_null = |field: &Field| field.name().starts_with('_') && field.is_nullable();
         let missing =
-            table.fields().iter().zip(&sources).find(|(field, source)| source.is_none() && !field.is_nullable());
+            table.fields().iter().zip(&sources).find(|(field, source)| source.is_none() && !may_be_null(field));
         if let Some((field, _)) = missing {
+            let name = field.name();
             return Err(EngineError::invalid(
                 "write-columns",
-                format!("the query gives no column '{}', which the table declares NOT NULL", field.name()),
+                format!(
+                    "the query gives no column '{name}', which the table has; select it, or NULL AS {name} on purpose"
+                ),
             ));
         }
         let output = table.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>();

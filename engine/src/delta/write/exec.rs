@@ -1,4 +1,4 @@
-//! The plan node that writes data files: rows in, one batch of actions per partition out.
+//! The plan node that writes data files: rows in, one batch of actions per partition out. Edge.
 
 use std::fmt;
 use std::sync::Arc;
@@ -55,11 +55,6 @@ impl DeltaWriteExec {
             .with_evaluation_type(EvaluationType::Lazy);
         let metrics = ExecutionPlanMetricsSet::new();
         Ok(Self { spec, alignment, input, properties: Arc::new(properties), metrics })
-    }
-
-    /// Rows are going to this table.
-    pub fn location(&self) -> &url::Url {
-        &self.spec.target.location
     }
 }
 
@@ -146,6 +141,8 @@ impl Task {
             let _timer = elapsed.timer();
             self.take(&batch).await?;
         }
+        // Sorts and windows below hold their memory until their stream is gone, and finishing files takes a while.
+        drop(rows);
         let adds = if self.checks.failed() {
             self.sink.abort().await;
             Vec::new()

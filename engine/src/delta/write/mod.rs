@@ -1,12 +1,13 @@
 //! Writing rows into data files: [`plan_write`] puts [`DeltaWriteExec`] on top of a query, tasks answer with rows of
-//! actions, [`Written`] reads them back in the driver. Nothing here touches the log.
+//! actions, [`Written`] reads them back in the driver. Nothing here touches the log. Edge.
 //!
-//! `align` turns a query's columns into the table's, `checks` evaluates expectations and constraints, `sink` owns the
-//! open files of one task.
+//! `align` turns a query's columns into the table's, `checks` evaluates expectations and constraints, `layout` says how
+//! rows lie in files, `sink` owns the open files of one task, `outcome` is what it answers.
 
 mod align;
 mod checks;
 mod exec;
+mod layout;
 mod outcome;
 mod sink;
 
@@ -23,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 pub use exec::DeltaWriteExec;
-pub use outcome::{ExpectationCount, Written};
+pub use outcome::{ExpectationCount, Written, is_actions};
 
 use super::columns::{Columns, Mapping};
 use super::create::planned_schema;

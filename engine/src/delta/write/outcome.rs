@@ -21,6 +21,14 @@ pub(super) static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     ]))
 });
 
+/// Whether rows with this schema are what writing tasks answer: losing them would lose the data files they name.
+pub fn is_actions(schema: &Schema) -> bool {
+    let columns = |schema: &Schema| -> Vec<(String, DataType)> {
+        schema.fields().iter().map(|field| (field.name().clone(), field.data_type().clone())).collect()
+    };
+    columns(schema) == columns(&SCHEMA)
+}
+
 const ADD: &str = "add";
 const INPUT: &str = "input";
 const EXPECTATION: &str = "expectation";
@@ -100,7 +108,7 @@ impl Written {
         let mut written = Self::default();
         let mut expectations: BTreeMap<usize, ExpectationCount> = BTreeMap::new();
         for batch in batches {
-            if batch.schema().fields().len() != SCHEMA.fields().len() {
+            if !is_actions(&batch.schema()) {
                 return Err(EngineError::internal("a write task answered with other columns than actions"));
             }
             written.read_batch(batch, &mut expectations)?;
@@ -149,4 +157,21 @@ impl Written {
 fn decode<T: serde::de::DeserializeOwned>(json: &str) -> Result<T> {
     serde_json::from_str(json)
         .map_err(|error| EngineError::internal(format!("a write task's action does not decode: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn action_rows_are_known_by_names_and_types_of_their_columns() {
+        assert!(is_actions(&SCHEMA));
+        let nullable: Vec<Field> =
+            SCHEMA.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
+        assert!(is_actions(&Schema::new(nullable)));
+        let texts: Vec<Field> =
+            SCHEMA.fields().iter().map(|field| field.as_ref().clone().with_data_type(DataType::Utf8)).collect();
+        assert!(!is_actions(&Schema::new(texts)));
+        assert!(!is_actions(&Schema::new(vec![Field::new("kind", DataType::Utf8, false)])));
+    }
 }

@@ -13,8 +13,9 @@ use futures::stream::{self, BoxStream, StreamExt};
 use lake_proto::ErrorClass;
 use tokio::sync::mpsc;
 
-use super::input::{Blocks, BlocksReader, OpenFile, find_own};
+use super::input::{Blocks, BlocksReader, OpenFile};
 use super::schema;
+use crate::error::find_own;
 use crate::{EngineError, Result};
 
 /// Batches that wait for their consumer.

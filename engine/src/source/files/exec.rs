@@ -23,7 +23,7 @@ use lake_job::{CsvOptions, FileFormat, ParseMode};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::csv::tokenize::Dialect;
+use super::csv::dialect::Dialect;
 use super::csv::{self, CsvFormat};
 use super::input::OpenFile;
 use super::listing::display_name;

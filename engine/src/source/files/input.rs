@@ -1,7 +1,6 @@
 //! The bytes of one file, or of a range of it, as a growing window: fetched ahead by an own task while the reader
 //! decodes, decompressed on the blocking pool, pinned to the version that was listed. Edge; never here: records.
 
-use std::error::Error as StdError;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,13 +8,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
-use datafusion::error::DataFusionError;
 use futures::{StreamExt, stream};
 use lake_proto::ErrorClass;
 use object_store::{GetOptions, GetRange, ObjectStore};
 use tokio::sync::mpsc;
 
 use super::listing::SourceFile;
+use crate::error::{find_classed, find_own};
 use crate::{EngineError, Result};
 
 /// Bytes of one request; a record larger than a few of them still works.
@@ -67,7 +66,7 @@ impl OpenFile {
             object_store::Error::Precondition { .. } => self.changed("its version is another one"),
             object_store::Error::NotFound { .. } => self.changed("it is gone"),
             other => {
-                let cause = crate::error::find_classed(other);
+                let cause = find_classed(other);
                 let cause = cause.unwrap_or_else(|| EngineError::unavailable("store", other.to_string()));
                 cause.within(format!("cannot read '{}'", self.name))
             }
@@ -279,24 +278,6 @@ fn decompress(stored: Blocks, compression: FileCompressionType, sender: &mpsc::S
             return Ok(());
         }
     }
-}
-
-/// Our own error inside what a decoder made of it.
-pub(super) fn find_own(error: &(dyn StdError + 'static)) -> Option<EngineError> {
-    let mut cause = Some(error);
-    while let Some(current) = cause {
-        if let Some(own) = current.downcast_ref::<EngineError>() {
-            return Some(own.clone());
-        }
-        if let Some(inner) = current.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            cause = Some(inner);
-        } else if let Some(DataFusionError::External(inner)) = current.downcast_ref::<DataFusionError>() {
-            cause = Some(inner.as_ref());
-        } else {
-            cause = current.source();
-        }
-    }
-    None
 }
 
 fn fetcher_lost() -> EngineError {

@@ -130,16 +130,20 @@ fn none_found(path: &str) -> EngineError {
     )
 }
 
+/// What a wildcard begins with, also as it is written in the URL of a local path.
+const WILDCARDS: [&str; 5] = ["*", "?", "{", "%3F", "%7B"];
+
 /// The URL up to the last slash before the first wildcard, and the pattern after it (empty without wildcards).
 fn split_wildcards(path: &str) -> Result<(&str, String)> {
     let authority = path.find("://").map(|at| at + 3);
     let authority =
         authority.ok_or_else(|| EngineError::invalid("source-path", format!("'{path}' is not an absolute URL")))?;
     let root = path.get(authority..).and_then(|rest| rest.find('/')).map_or(path.len(), |at| authority + at);
-    let wildcard = path.get(root..).and_then(|rest| rest.find(['*', '?', '{'])).map(|at| root + at);
-    let Some(wildcard) = wildcard else {
+    let below = path.get(root..).unwrap_or_default();
+    let Some(wildcard) = WILDCARDS.iter().filter_map(|wildcard| below.find(*wildcard)).min() else {
         return Ok((path, String::new()));
     };
+    let wildcard = root + wildcard;
     let slash = path.get(..wildcard).and_then(|before| before.rfind('/')).unwrap_or(root);
     let (base, pattern) = path.split_at_checked(slash + 1).unwrap_or((path, ""));
     Ok((base, percent_decoded(pattern)))
@@ -198,6 +202,8 @@ mod tests {
         assert_eq!(keys(dir.path(), "*/*.csv").await.unwrap(), ["_k=1/6.csv", "b/1.csv", "b/2.csv"]);
         assert_eq!(keys(dir.path(), "**/*.{json,xml}").await.unwrap(), ["b/c/3.json"]);
         assert_eq!(keys(dir.path(), "**/?.csv").await.unwrap(), ["_k=1/6.csv", "b/1.csv", "b/2.csv"]);
+        assert_eq!(keys(dir.path(), "b/%3F.csv").await.unwrap(), ["b/1.csv", "b/2.csv"]);
+        assert_eq!(keys(dir.path(), "%7Bb,x%7D/%7B1,c/3%7D.*").await.unwrap(), ["b/1.csv", "b/c/3.json"]);
         assert_eq!(keys(dir.path(), "[b]*").await.unwrap_err().code(), "source-files");
         let missing = keys(dir.path(), "nothing/here.csv").await.unwrap_err();
         assert_eq!((missing.code(), missing.class()), ("source-files", lake_proto::ErrorClass::NotFound));
@@ -209,6 +215,9 @@ mod tests {
         assert_eq!(split_wildcards("s3://b/x/y-*/z").unwrap(), ("s3://b/x/", "y-*/z".to_owned()));
         assert_eq!(split_wildcards("s3://b/x/y").unwrap(), ("s3://b/x/y", String::new()));
         assert_eq!(split_wildcards("s3://b/{x,y}").unwrap(), ("s3://b/", "{x,y}".to_owned()));
+        let local = Url::from_file_path("/in/a b/{x,y}/c?.csv").unwrap();
+        assert_eq!(split_wildcards(local.as_str()).unwrap(), ("file:///in/a%20b/", "{x,y}/c?.csv".to_owned()));
+        assert_eq!(split_wildcards("s3://b/100%253F/x%3F").unwrap(), ("s3://b/100%253F/", "x?".to_owned()));
         assert!(split_wildcards("/no/url").is_err());
         let error = base_url("s3://key:secret@b/x").unwrap_err();
         assert!(error.code() == "source-path" && !error.to_string().contains("secret"), "{error}");

@@ -1,4 +1,4 @@
-//! Files as sources: csv, json, parquet and avro under a URL, read as work lists.
+//! Files as sources: csv, json, parquet and avro under a URL, read as work lists. Edge.
 //!
 //! [`provider`] lists and learns the schema, [`FilesProvider`] plans pieces, [`FilesScanExec`] reads them in tasks.
 //! Rooms: `listing` and `glob` (which files), `infer` (samples, unions), `pieces` (how work is cut), `input` (bytes,

@@ -150,11 +150,6 @@ fn estimated_rows(listing: &Listing, table: &Schema) -> usize {
 }
 
 impl FilesProvider {
-    /// Bytes that a scan of all columns reads.
-    pub fn total_bytes(&self) -> usize {
-        self.spec.bytes
-    }
-
     fn pieces(&self, partitions: usize) -> Vec<Piece> {
         match &self.files {
             Files::Plain(listing) => match self.spec.format {

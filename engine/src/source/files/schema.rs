@@ -4,12 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
-use lake_job::{Column, ColumnType};
+use lake_job::{Column, ColumnType, RESCUED};
 
 use crate::{EngineError, Result};
-
-/// The column that keeps the raw line of rows that did not parse whole.
-pub(super) const RESCUED: &str = "_rescued";
 
 /// Zone of instants.
 pub(super) const UTC: &str = "UTC";

@@ -16,6 +16,9 @@ use lake_proto::ErrorClass;
 use super::columns;
 use crate::{EngineError, Result};
 
+/// What some writers put before UTF-8 text.
+pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Characters of an offending text that a message shows.
 const SHOWN_CHARACTERS: usize = 80;
 

@@ -1,12 +1,12 @@
-//! PostgreSQL tables and queries as sources.
+//! PostgreSQL tables and queries as sources. Edge.
 //!
 //! [`provider`] runs on the driver: it opens a read-only transaction, exports its snapshot, reads what the relation
 //! looks like and where its key can be cut. [`PostgresScanExec`] runs in tasks: each joins the snapshot and reads its
 //! pieces by binary COPY straight into Arrow buffers. So all tasks see one state of the database, however long the
 //! step takes and whatever is written meanwhile; the snapshot lives as long as the provider or a plan made from it.
 //!
-//! Rooms: `connect`, `snapshot`, `describe`, `bounds` (edge: they talk to the server); `types`, `ranges`, `filter`,
-//! `decode`, `errors`, `sql` (pure). Never here: writing to a database.
+//! Rooms: `connect`, `snapshot`, `describe`, `bounds`, `scan` (edge: they talk to the server); `types`, `ranges`,
+//! `filter`, `decode`, `errors`, `sql` (pure). Never here: writing to a database.
 
 mod bounds;
 mod connect;
@@ -50,6 +50,7 @@ pub struct PostgresProvider {
     columns: Vec<Column>,
     schema: SchemaRef,
     pieces: Vec<Piece>,
+    is_stored: bool,
     rows: u64,
     bytes: u64,
     snapshot: Arc<Snapshot>,
@@ -87,6 +88,7 @@ async fn open(stores: &Stores, source_name: &str, spec: &PostgresSource) -> Resu
         from: relation.from,
         columns: relation.columns,
         pieces,
+        is_stored: relation.table.is_some_and(|table| table.is_heap),
         rows: relation.rows,
         bytes: relation.bytes,
         snapshot: Snapshot::hold(session, snapshot),
@@ -114,14 +116,15 @@ fn key(relation: &Described, column: &str) -> Result<Key> {
     })
 }
 
+#[cfg(test)]
 impl PostgresProvider {
     /// Rows as the server's planner estimates them.
-    pub fn estimated_rows(&self) -> u64 {
+    fn estimated_rows(&self) -> u64 {
         self.rows
     }
 
     /// Pieces that can be read at once.
-    pub fn pieces(&self) -> usize {
+    fn pieces(&self) -> usize {
         self.pieces.len()
     }
 }
@@ -159,6 +162,7 @@ impl TableProvider for PostgresProvider {
             from: self.from.clone(),
             filter: (!conditions.is_empty()).then(|| conditions.join(" AND ")),
             limit: limit.and_then(|limit| u64::try_from(limit).ok()),
+            is_stored: self.is_stored,
             rows: self.rows,
             bytes: share(self.bytes),
             columns,

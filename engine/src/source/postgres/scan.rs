@@ -44,6 +44,9 @@ pub(super) struct ScanSpec {
     pub(super) filter: Option<String>,
     /// Rows of each piece at most.
     pub(super) limit: Option<u64>,
+    /// The snapshot decides about its rows alone: not so for views and queries, which may call functions that answer
+    /// differently each time, and for tables that are elsewhere.
+    pub(super) is_stored: bool,
     /// Estimated rows of all pieces, before the filter.
     pub(super) rows: u64,
     /// Estimated bytes of all pieces.
@@ -66,6 +69,11 @@ impl PostgresScanExec {
     pub(super) fn new(spec: ScanSpec, pieces: &[Piece], snapshot: Arc<Snapshot>) -> Result<Self> {
         let lists: Vec<Vec<Piece>> = pieces.iter().map(|piece| vec![piece.clone()]).collect();
         Ok(Self::over(Arc::new(spec), worklist::leaf(&lists)?, Some(snapshot)))
+    }
+
+    /// Whether a piece gives the same rows each time it is read, in whatever order.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        self.spec.is_stored && self.spec.limit.is_none()
     }
 
     fn over(spec: Arc<ScanSpec>, pieces: Arc<dyn ExecutionPlan>, snapshot: Option<Arc<Snapshot>>) -> Self {

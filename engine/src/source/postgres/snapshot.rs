@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio_util::sync::{CancellationToken, DropGuard};
+use datafusion::common::runtime::SpawnedTask;
 use tracing::Instrument;
 
 use super::connect::Session;
@@ -18,7 +18,7 @@ const PING_EVERY: Duration = Duration::from_secs(30);
 pub(super) struct Snapshot {
     id: String,
     lost: Arc<OnceLock<EngineError>>,
-    _end: DropGuard,
+    _keeper: SpawnedTask<()>,
 }
 
 impl fmt::Debug for Snapshot {
@@ -42,12 +42,11 @@ impl Snapshot {
     /// Takes over the session that exported `id` and keeps its transaction open.
     pub(super) fn hold(session: Session, id: String) -> Arc<Self> {
         let lost = Arc::new(OnceLock::new());
-        let end = CancellationToken::new();
         let span = tracing::info_span!("postgres_snapshot", snapshot = %id);
-        // It outlives the call, and ends with the token: when the snapshot is dropped. When the server goes away it
-        // ends too, leaving the reason in `lost`.
-        tokio::spawn(keep(session, end.clone(), Arc::clone(&lost)).instrument(span));
-        Arc::new(Self { id, lost, _end: end.drop_guard() })
+        // It is aborted, and with it the session closed, when the snapshot is dropped. When the server goes away it
+        // ends by itself, leaving the reason in `lost`.
+        let keeper = SpawnedTask::spawn(keep(session, Arc::clone(&lost)).instrument(span));
+        Arc::new(Self { id, lost, _keeper: keeper })
     }
 
     /// The identifier for `SET TRANSACTION SNAPSHOT`.
@@ -70,12 +69,9 @@ impl Snapshot {
     }
 }
 
-async fn keep(session: Session, end: CancellationToken, lost: Arc<OnceLock<EngineError>>) {
+async fn keep(session: Session, lost: Arc<OnceLock<EngineError>>) {
     loop {
-        tokio::select! {
-            () = end.cancelled() => break session.close().await,
-            () = tokio::time::sleep(PING_EVERY) => {}
-        }
+        tokio::time::sleep(PING_EVERY).await;
         if let Err(error) = session.run("SELECT 1").await {
             tracing::warn!(error.class = %error.class(), error.code = error.code(), %error, "snapshot lost");
             let _ = lost.set(error);

@@ -7,8 +7,9 @@ use arrow::array::{ArrayRef, new_null_array};
 use lake_job::ParseMode;
 
 use super::CsvFormat;
+use super::dialect::{Dialect, unquote};
 use super::header::Layout;
-use super::tokenize::{Dialect, Limits, Malformed, Records, tokenize, unquote};
+use super::tokenize::{Limits, Malformed, Records, tokenize};
 use crate::source::files::columns::{Cells, ColumnBuilder};
 use crate::source::files::lines::{Decoded, RecordDecoder, Window};
 use crate::source::files::text::{self, Fault, Place, TextPlan, shown};

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use arrow::datatypes::FieldRef;
 
-use super::tokenize::{Dialect, first_record};
+use super::dialect::Dialect;
+use super::tokenize::first_record;
+use crate::source::files::text::BYTE_ORDER_MARK;
 use crate::source::files::{schema, text};
 use crate::{EngineError, Result};
-
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Where a table's columns are in the records of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 
 use super::CsvFormat;
+use super::dialect::unquote;
 use super::header;
-use super::tokenize::{Limits, Records, first_record, tokenize, unquote};
+use super::tokenize::{Limits, Records, first_record, tokenize};
 use crate::source::files::infer::{Sample, nothing_to_infer};
 use crate::source::files::schema::UTC;
 use crate::source::files::text::{self, Place};
@@ -154,7 +155,7 @@ fn kinds_of(sample: &Sample, format: &CsvFormat, width: usize, data_start: usize
 mod tests {
     use lake_job::CsvOptions;
 
-    use super::super::tokenize::Dialect;
+    use super::super::dialect::Dialect;
     use super::*;
 
     fn inferred(texts: &[&str], has_header: bool) -> Result<Vec<(String, String)>> {

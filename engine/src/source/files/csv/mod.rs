@@ -1,8 +1,10 @@
-//! CSV: tokenizer, headers, decoding of pieces, inference.
+//! CSV: its dialects, tokenizer, headers, decoding of pieces, inference. Edge (reads).
 
 pub(super) mod decode;
+pub(super) mod dialect;
 pub(super) mod header;
 pub(super) mod infer;
+mod scanner;
 pub(super) mod tokenize;
 
 use std::sync::Arc;
@@ -11,8 +13,8 @@ use arrow::array::RecordBatch;
 use futures::stream::{self, BoxStream, StreamExt};
 
 use self::decode::CsvDecoder;
+use self::dialect::Dialect;
 use self::header::Layout;
-use self::tokenize::Dialect;
 use super::input::{self, Blocks, Input, OpenFile};
 use super::lines;
 use super::text::TextPlan;

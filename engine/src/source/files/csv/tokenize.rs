@@ -3,53 +3,14 @@
 //! RFC 4180 with an optional escape character and comments. A record is a line, unless line breaks inside quotes are
 //! allowed. Empty lines are not records.
 
-use std::iter;
-
-use lake_job::CsvOptions;
 use memchr::{memchr, memchr2, memchr3};
 
-use crate::{EngineError, Result};
+use super::dialect::{Dialect, unquote};
+use super::scanner::Scanner;
 
 /// Set in a field's end when the field begins with a quote.
 const QUOTED: u32 = 1 << 31;
 const OFFSET: u32 = QUOTED - 1;
-
-/// The characters that have a meaning.
-#[derive(Debug, Clone)]
-pub(in super::super) struct Dialect {
-    delimiter: u8,
-    quote: u8,
-    escape: Option<u8>,
-    comment: Option<u8>,
-    multiline: bool,
-}
-
-impl Dialect {
-    /// The dialect of a source's options.
-    ///
-    /// # Errors
-    /// `invalid-job` for a character that is not ASCII, or one with two meanings.
-    pub(in super::super) fn new(options: &CsvOptions) -> Result<Self> {
-        let byte = |name: &str, character: char| {
-            let byte = u8::try_from(character).ok().filter(|byte| byte.is_ascii() && !matches!(byte, b'\n' | b'\r'));
-            byte.ok_or_else(|| {
-                EngineError::invalid("csv-options", format!("csv {name} {character:?} is not an ASCII character"))
-            })
-        };
-        let dialect = Self {
-            delimiter: byte("delimiter", options.delimiter)?,
-            quote: byte("quote", options.quote)?,
-            escape: options.escape.map(|escape| byte("escape", escape)).transpose()?,
-            comment: options.comment.map(|comment| byte("comment", comment)).transpose()?,
-            multiline: options.multiline,
-        };
-        if dialect.delimiter == dialect.quote || dialect.escape == Some(dialect.delimiter) {
-            let message = format!("csv delimiter {:?} is also the quote or the escape", options.delimiter);
-            return Err(EngineError::invalid("csv-options", message));
-        }
-        Ok(Self { escape: dialect.escape.filter(|escape| *escape != dialect.quote), ..dialect })
-    }
-}
 
 /// What is wrong with the shape of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -301,37 +262,6 @@ fn closing_quote(text: &[u8], mut from: usize, dialect: &Dialect) -> Closing {
     }
 }
 
-/// The value of a field that begins with a quote, or `None` when it is malformed. Borrowed from `scratch` when it had
-/// to be unescaped.
-pub(in super::super) fn unquote<'a>(raw: &'a str, dialect: &Dialect, scratch: &'a mut String) -> Option<&'a str> {
-    let quote = char::from(dialect.quote);
-    let inner = raw.strip_prefix(quote)?.strip_suffix(quote)?;
-    let escape = dialect.escape.unwrap_or(dialect.quote);
-    if memchr2(dialect.quote, escape, inner.as_bytes()).is_none() {
-        return Some(inner);
-    }
-    scratch.clear();
-    let mut rest = inner;
-    while let Some(at) = memchr2(dialect.quote, escape, rest.as_bytes()) {
-        let (before, marked) = rest.split_at_checked(at)?;
-        scratch.push_str(before);
-        let mut characters = marked.chars();
-        let mark = characters.next()?;
-        let next = characters.next()?;
-        if next == quote || (dialect.escape.is_some() && mark != quote && next == mark) {
-            scratch.push(next);
-        } else if mark == quote {
-            return None;
-        } else {
-            // An escape before any other character means nothing and stays.
-            scratch.extend([mark, next]);
-        }
-        rest = characters.as_str();
-    }
-    scratch.push_str(rest);
-    Some(scratch)
-}
-
 /// The fields of the first record of `text` and where the next line begins; `None` when it is not complete.
 pub(in super::super) fn first_record(text: &[u8], dialect: &Dialect, is_last: bool) -> Option<(Vec<String>, usize)> {
     let limits = Limits { records: 1, owned_until: usize::MAX, is_last };
@@ -358,72 +288,6 @@ pub(in super::super) fn first_record(text: &[u8], dialect: &Dialect, is_last: bo
         }
     });
     Some((fields.collect(), records.consumed()))
-}
-
-/// Iterates over the positions of three bytes in a text.
-struct Scanner<'a> {
-    text: &'a [u8],
-    needles: [u64; 3],
-    /// Start of the word that `found` is about.
-    base: usize,
-    /// The high bit of every byte of the word that is a needle and was not yet returned.
-    found: u64,
-}
-
-impl<'a> Scanner<'a> {
-    fn new(text: &'a [u8], needles: [u8; 3]) -> Self {
-        let mut scanner = Self { text, needles: needles.map(|byte| u64::from_ne_bytes([byte; 8])), base: 0, found: 0 };
-        scanner.seek(0);
-        scanner
-    }
-
-    /// Goes on at `position`.
-    #[inline]
-    fn seek(&mut self, position: usize) {
-        self.base = position;
-        self.found = self.word();
-    }
-
-    /// The position of the next needle, or the length of the text.
-    #[inline]
-    fn next(&mut self) -> usize {
-        while self.found == 0 {
-            self.base += 8;
-            if self.base >= self.text.len() {
-                self.base = self.text.len();
-                return self.text.len();
-            }
-            self.found = self.word();
-        }
-        let at = self.base + (self.found.trailing_zeros() / 8) as usize;
-        self.found &= self.found - 1;
-        at
-    }
-
-    #[inline]
-    fn word(&self) -> u64 {
-        let rest = self.text.get(self.base..).unwrap_or_default();
-        if let Some(word) = rest.first_chunk::<8>() {
-            return self.needle_bits(u64::from_le_bytes(*word));
-        }
-        let mut word = [0; 8];
-        iter::zip(&mut word, rest).for_each(|(to, from)| *to = *from);
-        let present = (1_u64 << (8 * rest.len())) - 1;
-        self.needle_bits(u64::from_le_bytes(word)) & present
-    }
-
-    #[inline]
-    fn needle_bits(&self, word: u64) -> u64 {
-        let [a, b, c] = self.needles;
-        zero_bytes(word ^ a) | zero_bytes(word ^ b) | zero_bytes(word ^ c)
-    }
-}
-
-/// The high bit of every byte that is zero; exact, no carry crosses bytes.
-#[inline]
-fn zero_bytes(word: u64) -> u64 {
-    const LOW: u64 = u64::from_ne_bytes([0x7f; 8]);
-    !(((word & LOW) + LOW) | word | LOW)
 }
 
 #[cfg(test)]

@@ -15,12 +15,11 @@ use serde_json::Value;
 
 use crate::source::files::columns::{self, is_scalar, is_text};
 use crate::source::files::lines::{Decoded, RecordDecoder, Window};
-use crate::source::files::text::{self, Fault, Place, TextPlan, shown};
+use crate::source::files::text::{self, BYTE_ORDER_MARK, Fault, Place, TextPlan, shown};
 use crate::{EngineError, Result};
 
 /// Groups of lines this small are taken line by line when one of them has a fault.
 const SMALL_GROUP: usize = 8;
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The decoder of one piece.
 pub(super) struct JsonDecoder {
@@ -216,7 +215,6 @@ impl RecordDecoder for JsonDecoder {
 fn spans(window: &Window<'_>, begin: usize, most: usize) -> (Vec<Range<usize>>, usize, bool) {
     let mut spans = Vec::new();
     let mut position = begin;
-    let mut consumed = begin;
     while spans.len() < most && position < window.bytes.len() && position < window.owned_until {
         let rest = window.bytes.get(position..).unwrap_or_default();
         let length = match memchr(b'\n', rest) {
@@ -229,9 +227,8 @@ fn spans(window: &Window<'_>, begin: usize, most: usize) -> (Vec<Range<usize>>, 
             spans.push(position..position + line.len());
         }
         position += length;
-        consumed = position;
     }
-    (spans, consumed, position >= window.owned_until)
+    (spans, position, position >= window.owned_until)
 }
 
 /// The text columns of lines that hold exactly one object each.

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::Result;
 use crate::source::files::infer::{Sample, nothing_to_infer};
 use crate::source::files::schema;
+use crate::source::files::text::BYTE_ORDER_MARK;
 
 /// What all values of a place so far are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,7 +85,7 @@ fn fields(members: &BTreeMap<String, Shape>, text: &DataType) -> Fields {
 pub(in super::super) fn infer(samples: &[Sample]) -> Result<Schema> {
     let mut merged = Shape::Null;
     for sample in samples {
-        let text = sample.bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&sample.bytes);
+        let text = sample.bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&sample.bytes);
         // The last line of a sample may be cut.
         let whole = if sample.is_whole { text.len() } else { memchr::memrchr(b'\n', text).unwrap_or(0) };
         for line in text.get(..whole).unwrap_or_default().split(|byte| *byte == b'\n') {

@@ -1,4 +1,4 @@
-//! Newline-delimited JSON: decoding of pieces, inference.
+//! Newline-delimited JSON: decoding of pieces, inference. Edge (reads).
 
 pub(super) mod decode;
 pub(super) mod infer;

@@ -7,7 +7,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use proptest::prelude::*;
 
 use super::*;
-use crate::source::files::csv::tokenize::Dialect;
+use crate::source::files::csv::dialect::Dialect;
 use crate::source::files::csv::{self, CsvFormat};
 use crate::source::files::input::OpenFile;
 use crate::source::files::json;

@@ -1,3 +1,6 @@
+//! Every record of a text, however it is quoted, broken or cut.
+
+use lake_job::CsvOptions;
 use proptest::prelude::*;
 
 use super::*;

@@ -1,0 +1,186 @@
+//! How the rows of a table lie in its data files: by partition, under which paths, in row groups of which size. Pure,
+//! but for random names.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
+use arrow::datatypes::{DataType, SchemaRef};
+use arrow::row::{RowConverter, SortField};
+use datafusion::execution::memory_pool::{MemoryLimit, MemoryPool};
+use delta_kernel::expressions::Scalar;
+use delta_kernel::table_properties::DataSkippingNumIndexedCols;
+use deltalake_core::datafile::writer::{PartitionWriter, PartitionWriterConfig};
+use deltalake_core::kernel::scalars::ScalarExt;
+use object_store::ObjectStore;
+use object_store::path::Path;
+use parquet::basic::{Compression, GzipLevel, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+
+use super::{Codec, Target};
+use crate::delta::rename::retype;
+use crate::{EngineError, Result};
+
+/// A row group ends at this size at the latest, which bounds what an open file holds in memory.
+const ROW_GROUP_BYTES: usize = 64 << 20;
+/// As [`ROW_GROUP_BYTES`], when many files are open.
+const PARTITIONED_ROW_GROUP_BYTES: usize = 32 << 20;
+/// However little memory there is: smaller row groups cost every reader more than they save here.
+const LEAST_ROW_GROUP_BYTES: usize = 8 << 20;
+/// The part of the memory pool that one row group may have: other tasks and what feeds this one need the rest.
+const POOL_PER_ROW_GROUP: usize = 16;
+/// Parts of one file on their way to the store at once.
+const UPLOADS_PER_FILE: usize = 4;
+/// Rows encoded between two looks at the size of a file.
+const ROWS_AT_ONCE: usize = 8192;
+
+/// How the rows of one write become files.
+pub(super) struct Layout {
+    pub(super) target: Target,
+    /// Columns of the data files.
+    file: SchemaRef,
+    file_columns: Vec<usize>,
+    partition_columns: Vec<usize>,
+    properties: WriterProperties,
+    rows: Option<RowConverter>,
+    /// A row group ends at this size.
+    pub(super) row_group_bytes: usize,
+}
+
+impl Layout {
+    /// # Errors
+    /// `invalid-job` for a compression that cannot be.
+    pub(super) fn new(target: Target, pool: &dyn MemoryPool) -> Result<Self> {
+        let position = |name: &String| target.schema.index_of(name);
+        let partition_columns = target.partition_by.iter().map(position).collect::<Result<Vec<_>, _>>()?;
+        let file_columns: Vec<usize> =
+            (0..target.schema.fields().len()).filter(|index| !partition_columns.contains(index)).collect();
+        let file = Arc::new(target.physical.project(&file_columns)?);
+        let most = if partition_columns.is_empty() { ROW_GROUP_BYTES } else { PARTITIONED_ROW_GROUP_BYTES };
+        let row_group_bytes = row_group_bytes(pool).min(most);
+        let properties = WriterProperties::builder()
+            .set_created_by(super::super::commit::ENGINE.to_owned())
+            .set_compression(compression(target.compression)?)
+            .set_max_row_group_bytes(Some(row_group_bytes))
+            .build();
+        let keys =
+            partition_columns.iter().map(|index| SortField::new(target.schema.field(*index).data_type().clone()));
+        let keys: Vec<SortField> = keys.collect();
+        let rows = if keys.is_empty() { None } else { Some(RowConverter::new(keys)?) };
+        Ok(Self { target, file, file_columns, partition_columns, properties, rows, row_group_bytes })
+    }
+
+    /// The batch by partition: key, values, and the rows as a data file holds them.
+    #[expect(clippy::type_complexity, reason = "a key, its values and its rows, used once")]
+    pub(super) fn split(&self, batch: &RecordBatch) -> Result<Vec<(Vec<u8>, Vec<(String, Scalar)>, RecordBatch)>> {
+        let columns = self.file_columns.iter().zip(self.file.fields());
+        let columns = columns.map(|(index, field)| retype(batch.column(*index), field.data_type()));
+        let data = RecordBatch::try_new(self.file.clone(), columns.collect::<Result<Vec<_>, _>>()?)?;
+        let Some(converter) = &self.rows else { return Ok(vec![(Vec::new(), Vec::new(), data)]) };
+        let keys: Vec<ArrayRef> = self.partition_columns.iter().map(|index| batch.column(*index).clone()).collect();
+        let rows = converter.convert_columns(&keys)?;
+        let mut groups: Vec<(&[u8], Vec<u32>)> = Vec::new();
+        let mut known: HashMap<&[u8], usize> = HashMap::new();
+        let count = u32::try_from(data.num_rows()).map_err(|error| EngineError::internal(error.to_string()))?;
+        let encoded: Vec<_> = rows.iter().collect();
+        for (row, key) in (0..count).zip(&encoded) {
+            let group = *known.entry(key.as_ref()).or_insert_with(|| {
+                groups.push((key.as_ref(), Vec::new()));
+                groups.len() - 1
+            });
+            if let Some((_, members)) = groups.get_mut(group) {
+                members.push(row);
+            }
+        }
+        let single = groups.len() == 1;
+        let mut split = Vec::with_capacity(groups.len());
+        for (key, members) in groups {
+            let first = members.first().map_or(0, |row| *row as usize);
+            let values = self.values(&keys, first)?;
+            let rows = if single { data.clone() } else { take_record_batch(&data, &UInt32Array::from(members))? };
+            split.push((key.to_vec(), values, rows));
+        }
+        Ok(split)
+    }
+
+    /// Partition values of one row under physical names. Empty text is NULL, as in the log.
+    fn values(&self, keys: &[ArrayRef], row: usize) -> Result<Vec<(String, Scalar)>> {
+        let mut values = Vec::with_capacity(keys.len());
+        for (index, key) in self.partition_columns.iter().zip(keys) {
+            let name = self.target.physical.field(*index).name();
+            let value = Scalar::from_array(key.as_ref(), row).ok_or_else(|| {
+                EngineError::internal(format!("partition column '{name}' of type {} has no scalar", key.data_type()))
+            })?;
+            let empty = matches!(&value, Scalar::String(text) if text.is_empty());
+            let value = if empty && *key.data_type() == DataType::Utf8 {
+                Scalar::Null(delta_kernel::schema::DataType::STRING)
+            } else {
+                value
+            };
+            values.push((name.clone(), value));
+        }
+        Ok(values)
+    }
+
+    /// A new file of the partition with these values; nothing is stored before its first rows.
+    ///
+    /// # Errors
+    /// `invalid-job` (code `object-path`) when a value cannot be part of a path.
+    pub(super) fn open_file(
+        &self,
+        store: Arc<dyn ObjectStore>,
+        values: Vec<(String, Scalar)>,
+    ) -> Result<PartitionWriter> {
+        let prefix = match self.target.prefix_length {
+            Some(length) => random_prefix(length),
+            None => hive_path(&values),
+        };
+        let prefix = Path::parse(&prefix).map_err(|error| {
+            EngineError::invalid("object-path", format!("'{prefix}' is not an object path: {error}"))
+        })?;
+        let config = PartitionWriterConfig::try_new(
+            self.file.clone(),
+            values.into_iter().collect(),
+            Some(self.properties.clone()),
+            Some(self.target.file_bytes),
+            Some(ROWS_AT_ONCE),
+            Some(UPLOADS_PER_FILE),
+            Some(prefix),
+        )?;
+        let indexed = match u64::try_from(self.target.indexed_columns) {
+            Ok(count) => DataSkippingNumIndexedCols::NumColumns(count),
+            Err(_) => DataSkippingNumIndexedCols::AllColumns,
+        };
+        Ok(PartitionWriter::try_with_config(store, config, indexed, self.target.stats_columns.clone())?)
+    }
+}
+
+/// What one row group may hold of the pool's memory.
+fn row_group_bytes(pool: &dyn MemoryPool) -> usize {
+    match pool.memory_limit() {
+        MemoryLimit::Finite(bytes) => (bytes / POOL_PER_ROW_GROUP).clamp(LEAST_ROW_GROUP_BYTES, ROW_GROUP_BYTES),
+        MemoryLimit::Infinite | MemoryLimit::Unknown => ROW_GROUP_BYTES,
+    }
+}
+
+/// `a=1/b=x%20y`, names and values percent-encoded.
+fn hive_path(values: &[(String, Scalar)]) -> String {
+    let name = |name: &String| Scalar::String(name.clone()).serialize_encoded();
+    let parts = values.iter().map(|(column, value)| format!("{}={}", name(column), value.serialize_encoded()));
+    parts.collect::<Vec<_>>().join("/")
+}
+
+fn random_prefix(length: usize) -> String {
+    uuid::Uuid::new_v4().simple().to_string().chars().take(length).collect()
+}
+
+fn compression(codec: Codec) -> Result<Compression> {
+    Ok(match codec {
+        Codec::Snappy => Compression::SNAPPY,
+        Codec::Zstd => Compression::ZSTD(ZstdLevel::try_new(3)?),
+        Codec::Gzip => Compression::GZIP(GzipLevel::default()),
+        Codec::Lz4 => Compression::LZ4_RAW,
+        Codec::None => Compression::UNCOMPRESSED,
+    })
+}
