@@ -2,10 +2,13 @@
 //!
 //! Never here: printing, the command line.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use lake_proto::channel::{MAX_MESSAGE_BYTES, connect, master_addresses};
+use lake_proto::channel::{MAX_MESSAGE_BYTES, connect};
+use lake_proto::error::names_class;
+use lake_proto::masters::Addresses;
+use lake_proto::quantity::duration;
 use lake_proto::v1::submissions_client::SubmissionsClient;
 use lake_proto::v1::{
     ApplicationStatus, KillRequest, ListRequest, ListResponse, LogsRequest, StatusRequest, SubmitRequest,
@@ -16,24 +19,16 @@ use tokio::time::{Instant, sleep, timeout};
 use tonic::transport::Channel;
 use tonic::{Code, Response, Status, Streaming};
 
-use crate::format::elapsed;
-
-/// How long the masters may be silent before a call gives up.
-pub const DEFAULT_PATIENCE: Duration = Duration::from_secs(30);
-
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Our services put the class of every fault into this header; a status without it comes from the transport.
-const CLASS_HEADER: &str = "lake-error-class";
 
 /// A handle on the masters of one cluster.
 pub struct Client {
-    /// The one in front is asked first; one that is silent goes to the back.
-    addresses: VecDeque<String>,
+    addresses: Addresses,
     patience: Duration,
-    /// To the address in front.
+    /// To the first address.
     open: Option<Channel>,
 }
 
@@ -43,7 +38,7 @@ impl Client {
     /// # Errors
     /// `invalid-job` when the URL is not one.
     pub fn new(url: &str, patience: Duration) -> Result<Self, Fault> {
-        Ok(Self { addresses: master_addresses(url)?.into(), patience, open: None })
+        Ok(Self { addresses: Addresses::of(url)?, patience, open: None })
     }
 
     /// Sends a submission. A repeat with the same id and content is answered with the same driver.
@@ -163,7 +158,7 @@ impl Client {
         let mut tried = BTreeMap::new();
         loop {
             let mut answer = None;
-            for _ in 0..self.addresses.len() {
+            for _ in 0..self.addresses.count() {
                 match self.attempt(limit, &operation).await {
                     Ok(answer) => return Ok(answer),
                     Err(Attempt::Refused(fault)) => return Err(fault),
@@ -197,14 +192,21 @@ impl Client {
         if is_transport(&status) {
             return Err(self.silent(transport_message(&status)));
         }
-        match Fault::from(status) {
-            fault if fault.class == ErrorClass::Unavailable => {
-                // No leader now, or not this one: the next address, or the next round, may do better.
-                drop(self.silent(String::new()));
-                Err(Attempt::NotNow(fault))
-            }
-            fault => Err(Attempt::Refused(fault)),
+        if status.code() == Code::Unimplemented && !names_class(&status) {
+            let message = format!(
+                "{} is not the gRPC port of a lake-master (7077 by default; 8080 is its web page)",
+                self.addresses.first()
+            );
+            return Err(Attempt::Refused(Fault::new(ErrorClass::InvalidJob, "master-url", message)));
         }
+        let fault = Fault::from(status.clone());
+        if fault.class != ErrorClass::Unavailable {
+            return Err(Attempt::Refused(fault));
+        }
+        // No leader now, or not this one: another address, or the next round, may do better.
+        self.open = None;
+        self.addresses.redirect(&status);
+        Err(Attempt::NotNow(fault))
     }
 
     /// The open channel, or a new one to the first address.
@@ -212,8 +214,7 @@ impl Client {
         if let Some(channel) = &self.open {
             return Ok(channel.clone());
         }
-        let address = self.addresses.front().cloned().unwrap_or_default();
-        match timeout(CONNECT_TIMEOUT, connect(&address)).await {
+        match timeout(CONNECT_TIMEOUT, connect(self.addresses.first())).await {
             Ok(Ok(channel)) => {
                 self.open = Some(channel.clone());
                 Ok(channel)
@@ -223,11 +224,11 @@ impl Client {
         }
     }
 
-    /// Puts an address that did not answer at the end of the line.
+    /// The first address did not answer.
     fn silent(&mut self, why: String) -> Attempt {
         self.open = None;
-        let address = self.addresses.pop_front().unwrap_or_default();
-        self.addresses.push_back(address.clone());
+        let address = self.addresses.first().to_owned();
+        self.addresses.pass_on();
         Attempt::Silent { address, why }
     }
 
@@ -235,7 +236,7 @@ impl Client {
     async fn lost_stream(&mut self, silent_since: &mut Option<Instant>, id: &str) -> Result<(), Fault> {
         self.open = None;
         if silent_since.get_or_insert_with(Instant::now).elapsed() > self.patience {
-            let time = elapsed(self.patience);
+            let time = duration(self.patience);
             let message = format!("the masters have sent nothing about {id} for {time}; it may still be running");
             return Err(Fault::new(ErrorClass::Unavailable, "silent-master", message));
         }
@@ -248,7 +249,7 @@ impl Client {
             .iter()
             .map(|(address, why)| if why.contains(address) { why.clone() } else { format!("{address}: {why}") })
             .collect();
-        let message = format!("no master answered within {}; tried {}", elapsed(self.patience), tried.join("; "));
+        let message = format!("no master answered within {}; tried {}", duration(self.patience), tried.join("; "));
         Fault::new(ErrorClass::Unavailable, "no-master", message)
     }
 }
@@ -276,7 +277,7 @@ fn is_passing(status: &Status) -> bool {
 fn is_transport(status: &Status) -> bool {
     let from_transport =
         matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled | Code::Aborted);
-    from_transport && !status.metadata().contains_key(CLASS_HEADER)
+    from_transport && !names_class(status)
 }
 
 /// The deepest cause says what happened; the layers above it only say that something did.

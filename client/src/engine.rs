@@ -19,14 +19,14 @@ mod open {
 
     use lake_engine::driver::{self, DriverArgs, LocalOptions};
     use lake_job::Pipeline;
+    use lake_proto::host::memory_bytes;
     use lake_proto::v1::{StepProgress, StepRecord, SubmitResponse};
-    use lake_proto::{ErrorClass, Fault};
+    use lake_proto::{DEFAULT_DRIVER_MEMORY_BYTES, ErrorClass, Fault};
     use tokio::sync::watch;
 
     use super::Plan;
     use crate::options::Options;
 
-    const DRIVER_MEMORY: u64 = 512 << 20;
     const LOCAL_MEMORY_WHEN_UNKNOWN: u64 = 2 << 30;
 
     /// Runs the pipeline in this process. Dropping the future cancels it.
@@ -58,7 +58,7 @@ mod open {
             driver_id,
             epoch: submitted.epoch,
             work_dir: directory.path.clone(),
-            memory_bytes: options.driver_memory.unwrap_or(DRIVER_MEMORY),
+            memory_bytes: options.driver_memory.unwrap_or(DEFAULT_DRIVER_MEMORY_BYTES),
         };
         driver::run_attached(arguments).await
     }
@@ -102,12 +102,9 @@ mod open {
         }
     }
 
-    /// 60 % of the host's memory: the rest is for what the pool does not count.
+    /// 60 % of what this process may have: the rest is for what the pool does not count.
     fn local_memory() -> u64 {
-        let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-        let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
-        let kibibytes = total.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-        kibibytes.map_or(LOCAL_MEMORY_WHEN_UNKNOWN, |kibibytes| kibibytes * 1024 / 10 * 6)
+        memory_bytes().map_or(LOCAL_MEMORY_WHEN_UNKNOWN, |total| total / 10 * 6)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The client: a library that talks to the masters ([`Client`]) and the program `lake-submit` ([`run`]).
+//! The client: a library that talks to the masters ([`Client`]) and the program `lake-submit` ([`run`]). Edge.
 //!
 //! Rooms: [`client`] (calls, retries, following a submission), [`options`] and [`spark`] (the command line and
 //! Spark's spelling of it), [`command`] (one file per verb), [`view`] (progress on a terminal and as lines),
@@ -9,7 +9,6 @@
 pub mod client;
 mod command;
 mod engine;
-mod format;
 pub mod options;
 pub mod remedy;
 pub mod report;

@@ -1,4 +1,4 @@
-//! `lake-submit`: see [`lake_client::options::Options`].
+//! `lake-submit`: see [`lake_client::options::Options`]. Edge.
 
 use std::process::ExitCode;
 
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
 }
 
 fn run(options: Options) -> ExitCode {
-    log(options.verbose);
+    log(options.log_filter());
     let main = std::thread::Builder::new().name("main".to_owned()).stack_size(STACK_BYTES).spawn(move || {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES).build()?;
@@ -52,10 +52,7 @@ fn run(options: Options) -> ExitCode {
     }
 }
 
-/// Our own log goes to standard error; `LAKE_LOG` is a filter such as `info,lake_engine=debug`.
-fn log(verbose: bool) {
-    use tracing_subscriber::EnvFilter;
-    let default = if verbose { "info" } else { "error" };
-    let filter = EnvFilter::try_from_env("LAKE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+/// Our own log goes to standard error.
+fn log(filter: &str) {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }

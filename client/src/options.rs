@@ -1,12 +1,16 @@
-//! The command line of `lake-submit`. A flag wins over its environment variable. Pure.
+//! The command line of `lake-submit`. A flag wins over its environment variable. Edge: the only place that reads the
+//! environment.
 //!
 //! Never here: what a verb does.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgGroup, Parser, ValueEnum};
+use lake_proto::quantity;
+use tracing_subscriber::EnvFilter;
 
 /// Submits a job to a lake cluster and follows it to its end, or runs it in this process.
 ///
@@ -105,7 +109,12 @@ pub struct Options {
     pub name: Option<String>,
 
     /// Cores the application may use at once; default: all. In local mode: threads.
-    #[arg(long, value_name = "N", env = "LAKE_TOTAL_EXECUTOR_CORES", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..),
+        env = "LAKE_TOTAL_EXECUTOR_CORES"
+    )]
     pub total_executor_cores: Option<u32>,
 
     /// Memory of the driver, in local mode of the whole run: `512m`, `8g`. Default: 512m, local: 60 % of the host's.
@@ -121,7 +130,13 @@ pub struct Options {
     pub submission_id: Option<uuid::Uuid>,
 
     /// How long the masters may be silent before giving up.
-    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, default_value = "30", env = "LAKE_CONNECT_TIMEOUT")]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        value_parser = parse_seconds,
+        default_value = "30",
+        env = "LAKE_CONNECT_TIMEOUT"
+    )]
     pub connect_timeout: Duration,
 
     /// After success, print the first rows of this table of the job; may be repeated.
@@ -135,6 +150,40 @@ pub struct Options {
     /// Say more: the log of this process, progress as lines.
     #[arg(short, long, env = "LAKE_VERBOSE", value_parser = BoolishValueParser::new())]
     pub verbose: bool,
+
+    /// What this process logs: a level, or a filter such as `info,lake_engine=debug`. Default: error, with -v info.
+    #[arg(long, value_name = "FILTER", value_parser = parse_filter, env = "LAKE_LOG")]
+    pub log_level: Option<String>,
+}
+
+impl Options {
+    /// What this process logs, as a valid `tracing` filter.
+    pub fn log_filter(&self) -> &str {
+        self.log_level.as_deref().unwrap_or(if self.verbose { "info" } else { "error" })
+    }
+}
+
+/// What standard error can show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Terminal {
+    /// Lines that were written can be drawn again.
+    Redrawn {
+        /// Also in colours.
+        coloured: bool,
+    },
+    /// Lines only follow each other: a file, a pipe, a terminal that can do no more.
+    Appended,
+}
+
+impl Terminal {
+    /// What is behind this process's standard error; `TERM=dumb` and `NO_COLOR` are heeded.
+    pub fn of_this_process() -> Self {
+        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        if !std::io::stderr().is_terminal() || is_dumb {
+            return Self::Appended;
+        }
+        Self::Redrawn { coloured: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) }
+    }
 }
 
 /// Where the driver runs.
@@ -194,25 +243,16 @@ fn parse_pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// A memory size as Spark writes it: `512m`, `8g`, `1073741824`; also `512MiB`.
 fn parse_memory(text: &str) -> Result<u64, String> {
-    let expected = || format!("expected a size such as 512m or 8g, found '{text}'");
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().map_err(|_| expected())?;
-    let shift = match unit.trim().to_ascii_lowercase().as_str() {
-        "" | "b" => 0,
-        "k" | "kb" | "kib" => 10,
-        "m" | "mb" | "mib" => 20,
-        "g" | "gb" | "gib" => 30,
-        "t" | "tb" | "tib" => 40,
-        _ => return Err(expected()),
-    };
-    match number.checked_mul(1 << shift) {
-        Some(bytes) if bytes >= 1 << 20 => Ok(bytes),
-        Some(_) => Err(format!("'{text}' is less than 1m")),
-        None => Err(expected()),
+    match quantity::parse_bytes(text)? {
+        bytes if bytes >= 1 << 20 => Ok(bytes),
+        _ => Err(format!("'{text}' is less than 1m")),
     }
+}
+
+fn parse_filter(text: &str) -> Result<String, String> {
+    EnvFilter::try_new(text).map_err(|error| error.to_string())?;
+    Ok(text.to_owned())
 }
 
 fn parse_seconds(text: &str) -> Result<Duration, String> {
@@ -288,6 +328,14 @@ mod tests {
     fn the_last_of_supervise_and_no_supervise_wins() {
         assert!(!parse(&["job.toml", "--no-supervise", "--supervise"]).unwrap().no_supervise);
         assert!(parse(&["job.toml", "--supervise", "--no-supervise"]).unwrap().no_supervise);
+    }
+
+    #[test]
+    fn the_log_is_quiet_unless_it_is_asked_for_and_a_broken_filter_is_refused() {
+        let filter = |arguments: &[&str]| parse(arguments).unwrap().log_filter().to_owned();
+        assert_eq!(filter(&["job.toml", "--log-level", "info,lake_engine=debug"]), "info,lake_engine=debug");
+        assert_eq!(filter(&["job.toml", "--log-level", "warn", "-v"]), "warn");
+        assert_eq!(parse(&["job.toml", "--log-level", "lake_engine=loud"]).unwrap_err().exit_code(), 2);
     }
 
     #[test]

@@ -16,8 +16,18 @@ pub fn remedy(fault: &Fault) -> &'static str {
         "store-unsafe" => "use a store that honours If-None-Match; two writers would overwrite each other on this one",
         "disk-full" => "free space under the work directory of the worker or give it another one with --work-dir",
         "memory" => "give the workers more memory (lake-worker --memory), or the driver (--driver-memory)",
+        "timeout" => "raise job.timeout, or give the job more cores",
+        "job-under-way" => "wait until the other run has ended, or submit in cluster mode, where it is queued",
+        "submission-differs" => "submit with a new --submission-id: this one stands for other content",
+        "delta-overtaken" => "do not run the same job from two places at once; submit it again",
+        "bad-record" | "bad-file" | "csv-header" | "source-value" => {
+            "correct the data, or read the source with mode = \"permissive\" or \"drop\"; nothing was committed"
+        }
+        "constraint" => "correct the data: the table's own constraint holds for every writer; nothing was committed",
+        "source-files" | "source-database" | "object-not-found" | "file-not-found" => {
+            "check the path, the bucket or the database that job.toml names"
+        }
         "no-engine" => "use --deploy-mode cluster, or a lake-submit built with its default features",
-        "lost-submission" => "send it again with the same --submission-id: it will not run twice",
         _ => by_class(fault.class),
     }
 }

@@ -214,6 +214,7 @@ pub fn status_json(status: &ApplicationStatus) -> Value {
         "submitted_at_ms": status.submitted_at_ms,
         "started_at_ms": status.started_at_ms,
         "ended_at_ms": status.ended_at_ms,
+        "waits_for": status.waits_for,
         "steps": steps,
         "failure": failure,
     })

@@ -10,13 +10,17 @@ use std::time::Duration;
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser};
 use lake_proto::channel::master_addresses;
-use lake_proto::{ErrorClass, Fault};
+use lake_proto::host::memory_bytes;
+use lake_proto::{ErrorClass, Fault, quantity};
 use serde::Deserialize;
 
 use crate::host;
 
 const GIBIBYTE: u64 = 1 << 30;
 const SMALLEST_MEMORY: u64 = 512 << 20;
+
+/// The filter of the log when nothing else is asked for. Ballista logs every lost fetch as an error of its own.
+pub const DEFAULT_LOG_LEVEL: &str = "info,ballista_core=error";
 
 /// How log lines look on stderr.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Deserialize)]
@@ -47,10 +51,14 @@ pub struct Config {
     pub work_dir: PathBuf,
     /// Age after which directories of ended applications and abandoned queries are removed.
     pub work_dir_ttl: Duration,
+    /// How long a worker that drains waits at most for the master to release it; zero does not wait.
+    pub drain_timeout: Duration,
     /// `lake://host:port[,host:port...]`
     pub master_url: String,
     /// How log lines look.
     pub log_format: LogFormat,
+    /// What this daemon and its drivers log, as a `tracing` filter.
+    pub log_level: String,
 }
 
 /// What the command line asks for.
@@ -69,8 +77,10 @@ pub enum Request {
     version,
     disable_help_flag = true,
     about = "Runs tasks and drivers of lake jobs on this host",
-    after_help = "Every option is also a key of --config FILE (TOML, the long name) and an environment variable. \
-                  Flags win over the environment, the environment over the file."
+    after_help = "SIGTERM drains the worker: it finishes its tasks and serves its data until that is read. A second \
+                  SIGTERM, and SIGINT, end it at once. `lake-worker drain --help` tells how to drain another one.\n\n\
+                  Every option is also an environment variable and a key of --config FILE (TOML, the long name with \
+                  '_' for '-'). Flags win over the environment, the environment over the file."
 )]
 struct Flags {
     /// Name or address others reach this host by
@@ -97,9 +107,15 @@ struct Flags {
     /// Age at which leftovers are removed [default: 7d]
     #[arg(long, env = "LAKE_WORKER_DIR_TTL")]
     work_dir_ttl: Option<String>,
+    /// After SIGTERM, how long to wait for running tasks and drivers and for readers of shuffle data [default: 60s]
+    #[arg(long, env = "LAKE_WORKER_DRAIN_TIMEOUT")]
+    drain_timeout: Option<String>,
     /// Log lines on stderr [default: text]
     #[arg(long, env = "LAKE_LOG_FORMAT")]
     log_format: Option<LogFormat>,
+    /// What this daemon and its drivers log: a level, or a filter like lake_worker=debug,h2=warn [default: info]
+    #[arg(long, env = "LAKE_WORKER_LOG_LEVEL", value_name = "FILTER")]
+    log_level: Option<String>,
     /// TOML file with any of these options
     #[arg(long, env = "LAKE_WORKER_CONFIG")]
     config: Option<PathBuf>,
@@ -115,7 +131,7 @@ struct Flags {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+#[serde(deny_unknown_fields, default)]
 struct FileConfig {
     host: Option<String>,
     port: Option<u16>,
@@ -125,7 +141,9 @@ struct FileConfig {
     memory: Option<String>,
     work_dir: Option<PathBuf>,
     work_dir_ttl: Option<String>,
+    drain_timeout: Option<String>,
     log_format: Option<LogFormat>,
+    log_level: Option<String>,
     master: Option<String>,
 }
 
@@ -151,21 +169,26 @@ fn effective(matches: &ArgMatches) -> Result<Request, Fault> {
     };
     let mut picked = Picked { matches, lines: Vec::new() };
     let cores = std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
-    let memory = host::memory_bytes().map_or(GIBIBYTE, |total| total.saturating_sub(GIBIBYTE).max(SMALLEST_MEMORY));
+    let memory = memory_bytes().map_or(GIBIBYTE, |total| total.saturating_sub(GIBIBYTE).max(SMALLEST_MEMORY));
     let config = Config {
         host: picked.pick("host", flags.host, file.host, host::default_host),
         port: picked.pick("port", flags.port, file.port, || 7078),
         flight_port: picked.pick("flight_port", flags.flight_port, file.flight_port, || 7079),
         webui_port: picked.pick("webui_port", flags.webui_port, file.webui_port, || 8081),
         cores: picked.pick("cores", flags.cores, file.cores, || cores),
-        memory_bytes: units::bytes(&picked.pick("memory", flags.memory, file.memory, || memory.to_string()))
+        memory_bytes: quantity::parse_bytes(&picked.pick("memory", flags.memory, file.memory, || memory.to_string()))
             .map_err(|why| invalid(format!("memory: {why}")))?,
         work_dir: picked.pick("work_dir", flags.work_dir, file.work_dir, || PathBuf::from("./work")),
         work_dir_ttl: units::duration(
             &picked.pick("work_dir_ttl", flags.work_dir_ttl, file.work_dir_ttl, || "7d".to_owned()),
         )
-        .map_err(|why| invalid(format!("work-dir-ttl: {why}")))?,
+        .map_err(|why| invalid(format!("work_dir_ttl: {why}")))?,
+        drain_timeout: units::duration(
+            &picked.pick("drain_timeout", flags.drain_timeout, file.drain_timeout, || "60s".to_owned()),
+        )
+        .map_err(|why| invalid(format!("drain_timeout: {why}")))?,
         log_format: picked.pick("log_format", flags.log_format, file.log_format, || LogFormat::Text),
+        log_level: picked.pick("log_level", flags.log_level, file.log_level, || DEFAULT_LOG_LEVEL.to_owned()),
         master_url: picked.pick("master", flags.master, file.master, String::new),
     };
     if flags.dump_config {
@@ -200,7 +223,7 @@ impl Picked<'_> {
         let text = format!("{value:?}");
         let text = if text.starts_with('"') { text } else { text.to_lowercase() };
         let quoted = if text.starts_with(|c: char| c.is_alphabetic()) { format!("\"{text}\"") } else { text };
-        self.lines.push(format!("{} = {quoted} # {origin}", id.replace('_', "-")));
+        self.lines.push(format!("{id} = {quoted} # {origin}"));
         value
     }
 }
@@ -214,7 +237,7 @@ fn validate(config: &Config) -> Result<(), Fault> {
         return Err(invalid("cores is 0: expected at least 1"));
     }
     if config.memory_bytes < SMALLEST_MEMORY {
-        return Err(invalid(format!("memory is {}: expected at least 512m", units::show_bytes(config.memory_bytes))));
+        return Err(invalid(format!("memory is {}: expected at least 512m", quantity::bytes(config.memory_bytes))));
     }
     if config.host.is_empty() || config.host.contains(|c: char| c.is_whitespace() || c == '/') {
         return Err(invalid(format!("host '{}' is not a host name or address", config.host)));
@@ -223,7 +246,7 @@ fn validate(config: &Config) -> Result<(), Fault> {
 }
 
 fn invalid(message: impl Into<String>) -> Fault {
-    Fault::new(ErrorClass::InvalidJob, "worker-config", message)
+    Fault::new(ErrorClass::InvalidJob, "config", message)
 }
 
 #[cfg(test)]
@@ -239,7 +262,7 @@ mod tests {
     fn flags_win_over_the_file_and_the_file_over_defaults() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("worker.toml");
-        fs::write(&path, "cores = 3\nmemory = \"2g\"\nmaster = \"spark://m:1\"\nwork-dir-ttl = \"1h\"\n").unwrap();
+        fs::write(&path, "cores = 3\nmemory = \"2g\"\nmaster = \"spark://m:1\"\nwork_dir_ttl = \"1h\"\n").unwrap();
         let file = path.to_str().unwrap();
         let Request::Run(config) = parse(&["-h", "10.0.0.1", "-c", "5", "-p", "0", "--config", file]).unwrap() else {
             panic!("expected a run");
@@ -249,11 +272,13 @@ mod tests {
         assert_eq!((config.port, config.flight_port, config.webui_port), (0, 7079, 8081));
         assert_eq!(config.master_url, "spark://m:1");
         assert_eq!(config.work_dir_ttl, Duration::from_secs(3600));
+        assert_eq!(config.drain_timeout, Duration::from_secs(60));
         let Request::Dump(text) = parse(&["-c", "5", "--config", file, "--dump-config"]).unwrap() else {
             panic!("expected a dump");
         };
         assert!(text.contains("cores = 5 # flag") && text.contains("memory = \"2g\" # file"), "{text}");
-        assert!(text.contains("flight-port = 7079 # default"), "{text}");
+        assert!(text.contains("flight_port = 7079 # default"), "{text}");
+        assert!(text.contains(&format!("log_level = \"{DEFAULT_LOG_LEVEL}\" # default")), "{text}");
         toml::from_str::<FileConfig>(&text).unwrap();
     }
 
@@ -265,6 +290,7 @@ mod tests {
             &["-c", "0", "lake://m:1"],
             &["-m", "1m", "lake://m:1"],
             &["-m", "much", "lake://m:1"],
+            &["--drain-timeout", "soon", "lake://m:1"],
             &["--config", "/no/such/file", "lake://m:1"],
         ] {
             assert_eq!(parse(arguments).unwrap_err().class, ErrorClass::InvalidJob, "{arguments:?}");

@@ -3,13 +3,16 @@
 //! A part that fails at the start ends the process; a part that fails later ends it too, because a worker that only
 //! half works is worse than one that is restarted.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use arrow_flight::flight_service_server::FlightServiceServer;
 use axum::serve::ListenerExt;
+use futures::FutureExt;
 use lake_proto::channel::{MAX_MESSAGE_BYTES, master_addresses};
 use lake_proto::v1::worker_logs_server::WorkerLogsServer;
 use lake_proto::{ErrorClass, Fault};
@@ -22,6 +25,7 @@ use tonic::transport::server::TcpIncoming;
 use uuid::Uuid;
 
 use crate::config::Config;
+use crate::drain::Drain;
 use crate::drivers::{Drivers, Program};
 use crate::flight::ShuffleFlight;
 use crate::http::{self, View};
@@ -41,11 +45,16 @@ pub struct Worker {
     pub offer: Offer,
     /// Whether a master knows it.
     pub state: watch::Receiver<State>,
+    /// Begun by a master that wants it to drain; [`Worker::drain`] is then to be called.
+    pub draining: Drain,
+    drain_timeout: Duration,
     tasks: Arc<Tasks>,
     drivers: Arc<Drivers>,
     outbox: Arc<Outbox>,
-    tracker: TaskTracker,
-    closed: CancellationToken,
+    logs: Logs,
+    servers: Parts,
+    /// Ends last: when a master sees the end of its stream, nobody listens at the worker's ports any more.
+    registration: Parts,
     broken: mpsc::Receiver<Fault>,
 }
 
@@ -54,7 +63,7 @@ impl Worker {
     /// a master from then on.
     ///
     /// # Errors
-    /// `unavailable` when a port cannot be bound, and what [`WorkDir::open`] and the master URL say.
+    /// `resource` when a port cannot be bound, and what [`WorkDir::open`] and the master URL say.
     pub async fn start(config: Config, program: Program) -> Result<Self, Fault> {
         let masters = master_addresses(&config.master_url)?;
         let instance = Uuid::new_v4().to_string();
@@ -79,6 +88,7 @@ impl Worker {
         let drivers = Drivers::new(program, work.clone(), outbox.clone());
         let logs = Logs::new(work.clone(), drivers.clone());
         let (state, shown) = watch::channel(State::Searching(String::new()));
+        let draining = Drain::default();
         let view = View {
             offer: offer.clone(),
             state: shown.clone(),
@@ -86,6 +96,7 @@ impl Worker {
             drivers: drivers.clone(),
             logs: logs.clone(),
             work: work.clone(),
+            draining: draining.clone(),
             started: Instant::now(),
         };
         let registration = Registration {
@@ -95,25 +106,62 @@ impl Worker {
             tasks: tasks.clone(),
             drivers: drivers.clone(),
             work: work.clone(),
+            drain: draining.clone(),
+            drain_timeout: config.drain_timeout,
             state,
         };
 
-        let closed = CancellationToken::new();
-        let tracker = TaskTracker::new();
         let (breaks, broken) = mpsc::channel(4);
-        let parts = Parts { tracker: tracker.clone(), closed: closed.clone(), breaks };
-        parts.start("grpc", serve_logs(grpc, logs));
-        parts.start("flight", serve_flight(flight, ShuffleFlight::new(work.shuffle())));
-        parts.start("http", serve_http(web, view));
-        tracker.spawn(registration.run(closed.clone()));
-        tracker.spawn(sweep(work, config.work_dir_ttl, tasks.clone(), drivers.clone(), closed.clone()));
-        tracker.close();
-        Ok(Self { offer, state: shown, tasks, drivers, outbox, tracker, closed, broken })
+        let servers = Parts::new(breaks.clone());
+        servers.start("the grpc server", serve_logs(grpc, logs.clone()));
+        servers.start("the flight server", serve_flight(flight, ShuffleFlight::new(work.shuffle())));
+        servers.start("the http server", serve_http(web, view));
+        servers.start("the sweep", sweep(work, config.work_dir_ttl, tasks.clone(), drivers.clone()));
+        let registered = Parts::new(breaks);
+        registered.start("the registration", registration.run());
+        Ok(Self {
+            offer,
+            state: shown,
+            draining,
+            drain_timeout: config.drain_timeout,
+            tasks,
+            drivers,
+            outbox,
+            logs,
+            servers,
+            registration: registered,
+            broken,
+        })
     }
 
     /// Ends with the first part that fails, which none should.
     pub async fn failed(&mut self) -> Fault {
-        self.broken.recv().await.unwrap_or_else(|| internal("every part of the worker has ended".to_owned()))
+        first_failure(&mut self.broken).await
+    }
+
+    /// Takes nothing new and goes on with what it has. Ends when the leading master says that nothing of it is needed
+    /// any more, when its time is over, or with the part that has failed. A worker that no master knows and that has
+    /// nothing does not wait.
+    pub async fn drain(&mut self) -> Option<Fault> {
+        self.draining.begin();
+        let is_registered = matches!(*self.state.borrow(), State::Registered { .. });
+        let is_empty = self.tasks.queries().is_empty() && self.drivers.running().is_empty();
+        if self.drain_timeout.is_zero() || (is_empty && !is_registered) {
+            return None;
+        }
+        tracing::info!(timeout_s = self.drain_timeout.as_secs(), "draining");
+        tokio::select! {
+            fault = first_failure(&mut self.broken) => Some(fault),
+            () = self.draining.released() => {
+                tracing::info!("nothing of this worker is needed any more");
+                None
+            }
+            () = tokio::time::sleep(self.drain_timeout) => {
+                let (tasks, drivers) = (self.tasks.running().len(), self.drivers.running().len());
+                tracing::warn!(tasks, drivers, "the time to drain is over, and something of this worker is still needed");
+                None
+            }
+        }
     }
 
     /// Orderly end: no new work, tasks stopped, drivers' groups ended, statuses delivered if a master listens.
@@ -135,11 +183,13 @@ impl Worker {
                 tracing::warn!(statuses = self.outbox.len(), "the master has not acknowledged everything");
             }
         }
-        self.closed.cancel();
-        self.tracker.wait().await;
+        self.logs.stop(FLUSH_PATIENCE).await;
+        self.servers.end().await;
+        self.registration.end().await;
     }
 }
 
+/// Parts that end together.
 struct Parts {
     tracker: TaskTracker,
     closed: CancellationToken,
@@ -147,7 +197,17 @@ struct Parts {
 }
 
 impl Parts {
-    /// Runs a server until the worker ends; its failure is the worker's.
+    fn new(breaks: mpsc::Sender<Fault>) -> Self {
+        Self { tracker: TaskTracker::new(), closed: CancellationToken::new(), breaks }
+    }
+
+    async fn end(self) {
+        self.closed.cancel();
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+
+    /// Runs a part until the worker ends; its failure, its end and its panic are the worker's.
     fn start<E: std::fmt::Display + Send>(
         &self,
         name: &'static str,
@@ -155,21 +215,30 @@ impl Parts {
     ) {
         let (closed, breaks) = (self.closed.clone(), self.breaks.clone());
         self.tracker.spawn(async move {
+            // Nothing of a part that panicked is used again: the worker ends.
             let ended = tokio::select! {
                 () = closed.cancelled() => return,
-                ended = part => ended,
+                ended = AssertUnwindSafe(part).catch_unwind() => ended,
             };
-            let why = ended.err().map_or_else(|| "it ended".to_owned(), |error| error.to_string());
+            let why = match ended {
+                Ok(Ok(())) => "it ended".to_owned(),
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "it panicked".to_owned(),
+            };
             // The first failure is enough; nobody reads a second.
-            let _ = breaks.try_send(internal(format!("the {name} server failed: {why}")));
+            let _ = breaks.try_send(internal(format!("{name} failed: {why}")));
         });
     }
+}
+
+async fn first_failure(broken: &mut mpsc::Receiver<Fault>) -> Fault {
+    broken.recv().await.unwrap_or_else(|| internal("every part of the worker has ended".to_owned()))
 }
 
 async fn bind(host: &str, port: u16) -> Result<TcpListener, Fault> {
     TcpListener::bind((host, port)).await.map_err(|error| {
         let hint = if error.kind() == io::ErrorKind::AddrInUse { "; use another port or 0" } else { "" };
-        Fault::new(ErrorClass::Unavailable, "bind", format!("cannot listen on {host}:{port}: {error}{hint}"))
+        Fault::new(ErrorClass::Resource, "bind", format!("cannot listen on {host}:{port}: {error}{hint}"))
     })
 }
 
@@ -199,13 +268,10 @@ async fn serve_http(listener: TcpListener, view: View) -> io::Result<()> {
 }
 
 /// Sweeps the work directory now and every [`janitor::INTERVAL`].
-async fn sweep(work: Arc<WorkDir>, ttl: Duration, tasks: Arc<Tasks>, drivers: Arc<Drivers>, closed: CancellationToken) {
+async fn sweep(work: Arc<WorkDir>, ttl: Duration, tasks: Arc<Tasks>, drivers: Arc<Drivers>) -> Result<(), Infallible> {
     let mut turn = tokio::time::interval(janitor::INTERVAL);
     loop {
-        tokio::select! {
-            () = closed.cancelled() => return,
-            _ = turn.tick() => {}
-        }
+        turn.tick().await;
         let running = drivers.shown().into_iter().filter(|driver| driver.end.is_none());
         let in_use =
             janitor::InUse { applications: running.map(|driver| driver.app_id).collect(), queries: tasks.queries() };

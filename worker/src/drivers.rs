@@ -4,6 +4,7 @@
 //! notice that the master is gone. What a driver prints goes to files, so that nothing waits for a reader.
 
 mod process;
+mod supervisor;
 #[cfg(test)]
 mod tests;
 
@@ -14,13 +15,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use lake_proto::v1::{DriverExited, DriverStarted, DriverStatus, LaunchDriver, RunningDriver, driver_status::Outcome};
+use lake_proto::v1::{LaunchDriver, RunningDriver};
 use lake_proto::{AppId, DriverId, ErrorClass, Fault};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::process::{End, Process};
+use self::supervisor::{failed, stopping};
+use crate::driver_mode::arguments;
 use crate::registration::outbox::Outbox;
 use crate::workdir::WorkDir;
 
@@ -34,19 +36,23 @@ pub struct Program {
     /// What to run.
     pub executable: PathBuf,
     /// Its arguments.
-    pub arguments: fn(&LaunchDriver, &Path) -> Vec<OsString>,
+    pub arguments: Arguments,
 }
 
+/// Arguments from the launch and the driver's directory.
+pub type Arguments = Box<dyn Fn(&LaunchDriver, &Path) -> Vec<OsString> + Send + Sync>;
+
 impl Program {
-    /// This executable in child mode: `lake-worker driver …`.
+    /// This executable in child mode: `lake-worker driver …`, with this filter of its log.
     ///
     /// # Errors
     /// `internal` when the executable's path cannot be found.
-    pub fn this_executable() -> Result<Self, Fault> {
+    pub fn this_executable(log_level: String) -> Result<Self, Fault> {
         let executable = std::env::current_exe().map_err(|error| {
             Fault::new(ErrorClass::Internal, "executable", format!("cannot find this executable: {error}"))
         })?;
-        Ok(Self { executable, arguments: crate::driver_mode::arguments })
+        let arguments = move |launch: &LaunchDriver, directory: &Path| arguments(launch, directory, &log_level);
+        Ok(Self { executable, arguments: Box::new(arguments) })
     }
 }
 
@@ -200,102 +206,6 @@ impl Drivers {
             tracing::warn!(drivers = lock(&self.running).len(), "drivers did not end in time");
         }
     }
-
-    async fn supervise(
-        self: Arc<Self>,
-        driver: DriverId,
-        app: AppId,
-        launch: LaunchDriver,
-        stop: CancellationToken,
-        older: Vec<CancellationToken>,
-        life: u64,
-    ) {
-        for gone in older {
-            gone.cancelled().await;
-        }
-        let exited = self.run(&driver, &app, &launch, &stop, life).await;
-        let end = describe(&exited);
-        tracing::info!(driver_id = %driver, app_id = %app, epoch = launch.epoch, end, "a driver ended");
-        if life == self.life.load(Ordering::Acquire) {
-            // In the outbox before it is off the list, so that no heartbeat misses both.
-            self.report_end(&launch, exited);
-        }
-        if let Some(mut entry) = lock(&self.running).remove(&(driver, launch.epoch)) {
-            entry.shown.end = Some(end);
-            let mut ended = lock(&self.ended);
-            ended.push_back(entry.shown);
-            while ended.len() > REMEMBERED {
-                ended.pop_front();
-            }
-            entry.gone.cancel();
-        }
-    }
-
-    async fn run(
-        &self,
-        driver: &DriverId,
-        app: &AppId,
-        launch: &LaunchDriver,
-        stop: &CancellationToken,
-        life: u64,
-    ) -> DriverExited {
-        if stop.is_cancelled() {
-            return failed(Fault::new(
-                ErrorClass::Cancelled,
-                "driver-killed",
-                "the driver was killed before its start",
-            ));
-        }
-        let started = self.work.driver(app, driver).and_then(|directory| {
-            let arguments = (self.program.arguments)(launch, &directory);
-            Process::start(&self.program.executable, &arguments, launch, &directory)
-        });
-        let process = match started {
-            Ok(process) => process,
-            Err(fault) => return failed(fault),
-        };
-        let pid = process.pid();
-        tracing::info!(driver_id = %driver, app_id = %app, epoch = launch.epoch, pid, "a driver started");
-        if let Some(entry) = lock(&self.running).get_mut(&(driver.clone(), launch.epoch)) {
-            entry.shown.pid = pid;
-        }
-        if life == self.life.load(Ordering::Acquire) {
-            self.report(launch, Outcome::Started(DriverStarted { pid }));
-        }
-        let end = process.wait(launch.memory_bytes, stop, GRACE).await;
-        self.exited(end)
-    }
-
-    fn exited(&self, end: End) -> DriverExited {
-        match end {
-            End::Exited { code, signal } => {
-                let stopped = self.stopping.load(Ordering::Acquire) && code != Some(0);
-                DriverExited { exit_code: code, signal, failure: stopped.then(|| stopping().into()) }
-            }
-            End::OverMemory { limit_bytes, found_bytes, signal } => {
-                let message = format!(
-                    "the driver used {found_bytes} bytes of memory, more than its limit of {limit_bytes}: submit with \
-                     a larger --driver-memory"
-                );
-                let fault = Fault::new(ErrorClass::Resource, "driver-memory", message);
-                DriverExited { exit_code: None, signal, failure: Some(fault.into()) }
-            }
-            End::Unknown(fault) => failed(fault),
-        }
-    }
-
-    fn report_end(&self, launch: &LaunchDriver, exited: DriverExited) {
-        self.report(launch, Outcome::Exited(exited));
-    }
-
-    fn report(&self, launch: &LaunchDriver, outcome: Outcome) {
-        self.outbox.driver(DriverStatus {
-            seq: 0,
-            driver_id: launch.driver_id.clone(),
-            epoch: launch.epoch,
-            outcome: Some(outcome),
-        });
-    }
 }
 
 fn ids(launch: &LaunchDriver) -> Result<(DriverId, AppId), Fault> {
@@ -303,23 +213,6 @@ fn ids(launch: &LaunchDriver) -> Result<(DriverId, AppId), Fault> {
     let driver = launch.driver_id.parse().map_err(|error| invalid(&error))?;
     let app = launch.app_id.parse().map_err(|error| invalid(&error))?;
     Ok((driver, app))
-}
-
-fn failed(fault: Fault) -> DriverExited {
-    DriverExited { exit_code: None, signal: 0, failure: Some(fault.into()) }
-}
-
-fn stopping() -> Fault {
-    Fault::new(ErrorClass::Unavailable, "worker-stopping", "the worker of this driver was stopped")
-}
-
-fn describe(exited: &DriverExited) -> String {
-    let how = match (exited.exit_code, exited.signal) {
-        (Some(code), _) => format!("exit code {code}"),
-        (None, 0) => "not started".to_owned(),
-        (None, signal) => format!("signal {signal}"),
-    };
-    exited.failure.as_ref().map_or_else(|| how.clone(), |failure| format!("{how}: {}", failure.message))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

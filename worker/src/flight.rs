@@ -10,6 +10,7 @@ use std::io::BufReader;
 use std::path::PathBuf;
 use std::pin::Pin;
 
+use arrow::array::RecordBatch;
 use arrow::ipc::reader::StreamReader;
 use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::error::FlightError;
@@ -19,17 +20,16 @@ use arrow_flight::{
     PollInfo, PutResult, SchemaResult, Ticket,
 };
 use ballista_executor::flight_service::BallistaFlightService;
-use futures::{Stream, StreamExt};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
+use datafusion::common::runtime::SpawnedTask;
+use futures::{Stream, StreamExt, TryStreamExt};
+use lake_proto::{ErrorClass, Fault};
 use tonic::{Request, Response, Status, Streaming};
 
 use self::ticket::ResultTicket;
 
 const BLOCK_TRANSPORT: &str = "IO_BLOCK_TRANSPORT";
-/// Batches read ahead of a slow reader.
-const READ_AHEAD: usize = 2;
 
+type ResultReader = StreamReader<BufReader<File>>;
 type Answer<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// Serves what lies below one shuffle directory, and nothing else.
@@ -48,27 +48,13 @@ impl ShuffleFlight {
 
     async fn result(&self, ticket: &ResultTicket) -> Result<Response<Answer<FlightData>>, Status> {
         let path = ticket.file(&self.shuffle)?;
-        let opened = tokio::task::spawn_blocking(move || {
+        let opened = SpawnedTask::spawn_blocking(move || {
             StreamReader::try_new(BufReader::with_capacity(1 << 20, File::open(path)?), None)
         });
-        let reader = opened
-            .await
-            .map_err(|_| Status::internal("the result file could not be read"))?
-            .map_err(|_| Status::not_found("the result file could not be read"))?;
-        let schema = reader.schema();
-        let (sender, receiver) = mpsc::channel(READ_AHEAD);
-        // Ends with the file, or when the reader of the answer goes away.
-        drop(tokio::task::spawn_blocking(move || {
-            for batch in reader {
-                let is_last = batch.is_err();
-                if sender.blocking_send(batch.map_err(FlightError::from)).is_err() || is_last {
-                    return;
-                }
-            }
-        }));
-        let encoded = FlightDataEncoderBuilder::new().with_schema(schema).build(ReceiverStream::new(receiver));
-        let answer = encoded.map(|data| data.map_err(|_| Status::internal("the result file could not be read")));
-        Ok(Response::new(Box::pin(answer)))
+        let opened = opened.join().await.map_err(|error| FlightError::from_external_error(Box::new(error)));
+        let reader = opened.and_then(|opened| opened.map_err(FlightError::from)).map_err(|error| unread(&error))?;
+        let encoded = FlightDataEncoderBuilder::new().with_schema(reader.schema()).build(batches(reader));
+        Ok(Response::new(Box::pin(encoded.map_err(|error| unread(&error)))))
     }
 }
 
@@ -138,11 +124,30 @@ impl FlightService for ShuffleFlight {
     }
 }
 
+/// The rows of a result file. The answer owns the read: when its reader goes away, no more than one batch is read.
+fn batches(reader: ResultReader) -> impl Stream<Item = Result<RecordBatch, FlightError>> + Send + 'static {
+    futures::stream::try_unfold(reader, |mut reader| async move {
+        let read = SpawnedTask::spawn_blocking(move || reader.next().map(|batch| (batch, reader)));
+        match read.join().await {
+            Ok(None) => Ok(None),
+            Ok(Some((batch, reader))) => Ok(Some((batch?, reader))),
+            Err(error) => Err(FlightError::from_external_error(Box::new(error))),
+        }
+    })
+}
+
 fn not_served() -> Status {
     Status::unimplemented("this service only hands out shuffle files and results")
 }
 
-/// Ballista's messages name paths of this host: they go to the log, the reader gets the code.
+/// A result file that is there and cannot be read: what is wrong with it goes to the log.
+fn unread(error: &FlightError) -> Status {
+    tracing::warn!(error = %error, "a result file was not served");
+    Fault::new(ErrorClass::Unavailable, "result-fetch", "the result file could not be read").into()
+}
+
+/// Ballista's messages name paths of this host: they go to the log, the reader gets the code. Whatever it is, a reader
+/// of shuffle files takes it for a failed fetch.
 fn silent(error: &Status) -> Status {
     tracing::warn!(error = %error, "a shuffle file was not served");
     Status::new(error.code(), "the shuffle file could not be read")

@@ -9,12 +9,14 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{Path, State as Extract};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::map_response;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
+use lake_proto::web::HARDENING;
 use tokio::sync::watch;
 
+use crate::drain::Drain;
 use crate::drivers::Drivers;
 use crate::logs::{Logs, Which};
 use crate::registration::{Offer, State};
@@ -23,8 +25,6 @@ use crate::workdir::WorkDir;
 
 /// The end of a log that the page shows.
 const LOG_TAIL_BYTES: u64 = 1 << 20;
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; \
-                      frame-ancestors 'none'";
 
 /// What the page shows.
 pub struct View {
@@ -40,6 +40,8 @@ pub struct View {
     pub logs: Logs,
     /// Where its files are.
     pub work: Arc<WorkDir>,
+    /// Whether it drains.
+    pub draining: Drain,
     /// When it started.
     pub started: Instant,
 }
@@ -59,10 +61,9 @@ pub fn router(view: View) -> Router {
 /// Nothing that a driver printed may run in a browser.
 async fn guard(mut response: Response) -> Response {
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    for (name, value) in HARDENING {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
     response
 }
 

@@ -15,6 +15,7 @@ use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 
@@ -36,10 +37,10 @@ pub enum Which {
 }
 
 impl Which {
-    /// The log with this name; both the empty name and `stdout` mean the first.
+    /// The log with this name.
     pub fn named(name: &str) -> Option<Self> {
         match name {
-            "" | "stdout" => Some(Self::Stdout),
+            "stdout" => Some(Self::Stdout),
             "stderr" => Some(Self::Stderr),
             _ => None,
         }
@@ -58,13 +59,25 @@ impl Which {
 pub struct Logs {
     work: Arc<WorkDir>,
     drivers: Arc<Drivers>,
-    tracker: TaskTracker,
+    /// The answers that are being sent.
+    answers: TaskTracker,
+    stopped: CancellationToken,
 }
 
 impl Logs {
     /// Logs below the work directory.
     pub fn new(work: Arc<WorkDir>, drivers: Arc<Drivers>) -> Self {
-        Self { work, drivers, tracker: TaskTracker::new() }
+        Self { work, drivers, answers: TaskTracker::new(), stopped: CancellationToken::new() }
+    }
+
+    /// Lets the answers that are being sent come to their end, and breaks them off after `patience`: one whose reader
+    /// is slow, or whose driver did not end, would go on for ever. Returns when none is left.
+    pub async fn stop(&self, patience: Duration) {
+        self.answers.close();
+        if tokio::time::timeout(patience, self.answers.wait()).await.is_err() {
+            self.stopped.cancel();
+            self.answers.wait().await;
+        }
     }
 
     /// The last bytes of a log, at most `limit`, and the offset of the first of them.
@@ -73,9 +86,7 @@ impl Logs {
     /// `not-found` when no such driver ran here, `unavailable` when its log cannot be read.
     pub async fn tail(&self, driver: &str, which: Which, limit: u64) -> Result<(u64, Bytes), Fault> {
         let path = self.path(driver, which)?;
-        let unreadable = |error: std::io::Error| {
-            Fault::new(ErrorClass::Unavailable, "log", format!("the log of {driver} cannot be read: {error}"))
-        };
+        let unreadable = |error: std::io::Error| unreadable(driver, &error);
         let mut file = File::open(path).await.map_err(unreadable)?;
         let length = file.metadata().await.map_err(unreadable)?.len();
         let offset = length.saturating_sub(limit);
@@ -90,7 +101,7 @@ impl Logs {
             driver.parse().map_err(|error| Fault::new(ErrorClass::InvalidJob, "driver-id", format!("{error}")))?;
         let missing = || {
             let message = format!("driver {id} has no logs on this worker: it ran elsewhere, or they were cleaned up");
-            Fault::new(ErrorClass::NotFound, "log", message)
+            Fault::new(ErrorClass::NotFound, "no-log", message)
         };
         let path = self.work.find_driver(&id).ok_or_else(missing)?.join(which.file());
         // A driver may write what it likes into its directory, also links.
@@ -113,15 +124,17 @@ impl Logs {
 
     /// Sends a log from `offset` on. With `follow` until the driver has ended and everything was sent.
     async fn send(self, request: ReadLogRequest, path: PathBuf, chunks: mpsc::Sender<Result<LogChunk, Status>>) {
-        if let Err(error) = self.copy(&request, path, &chunks).await {
-            let fault = Fault::new(
-                ErrorClass::Unavailable,
-                "log",
-                format!("the log of {} cannot be read: {error}", request.driver_id),
-            );
-            // Nobody to tell when the reader is gone.
-            let _ = chunks.send(Err(fault.into())).await;
-        }
+        let driver = &request.driver_id;
+        let fault = match self.stopped.run_until_cancelled(self.copy(&request, path, &chunks)).await {
+            Some(Ok(())) => return,
+            Some(Err(error)) => unreadable(driver, &error),
+            None => {
+                let message = format!("the worker stopped before the log of {driver} was sent to its end");
+                Fault::new(ErrorClass::Unavailable, "worker-stopping", message)
+            }
+        };
+        // Nobody to tell when the reader is gone; one that does not read is not waited for.
+        let _ = chunks.try_send(Err(fault.into()));
     }
 
     async fn copy(
@@ -167,11 +180,15 @@ impl WorkerLogs for Logs {
         let request = request.into_inner();
         let which = Which::named(&request.stream).ok_or_else(|| {
             let message = format!("log '{}' is not known: expected stdout or stderr", request.stream);
-            Status::from(Fault::new(ErrorClass::InvalidJob, "log", message))
+            Status::from(Fault::new(ErrorClass::InvalidJob, "request", message))
         })?;
         let path = self.path_soon(&request, which).await.map_err(Status::from)?;
         let (sender, receiver) = mpsc::channel(READ_AHEAD);
-        self.tracker.spawn(self.clone().send(request, path, sender));
+        self.answers.spawn(self.clone().send(request, path, sender));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
+}
+
+fn unreadable(driver: &str, error: &std::io::Error) -> Fault {
+    Fault::new(ErrorClass::Unavailable, "io", format!("the log of {driver} cannot be read: {error}"))
 }

@@ -1,4 +1,5 @@
-//! `lake-worker`: the daemon, or with `driver` as its first argument the process of one submission.
+//! `lake-worker`: the daemon; with `driver` as its first argument the process of one submission, with `drain` the
+//! command that drains a worker. Edge.
 
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::process::ExitCode;
@@ -7,12 +8,12 @@ use anyhow::Context;
 use lake_proto::{ErrorClass, Fault};
 use lake_worker::config::{self, Config, LogFormat, Request};
 use lake_worker::daemon::Worker;
-use lake_worker::driver_mode;
 use lake_worker::drivers::Program;
 use lake_worker::tasks::STACK_BYTES;
+use lake_worker::{drain_command, driver_mode};
 use mimalloc::MiMalloc;
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 #[global_allocator]
@@ -25,12 +26,16 @@ const FILE_THREADS: usize = 64;
 
 fn main() -> ExitCode {
     let mut arguments: Vec<String> = std::env::args().collect();
-    let is_driver = arguments.get(1).is_some_and(|argument| argument == "driver");
-    let outcome = if is_driver {
-        arguments.remove(1);
-        run_driver(arguments)
-    } else {
-        run_worker(arguments)
+    let outcome = match arguments.get(1).map(String::as_str) {
+        Some("driver") => {
+            arguments.remove(1);
+            run_driver(arguments)
+        }
+        Some("drain") => {
+            arguments.remove(1);
+            run_drain(arguments)
+        }
+        _ => run_worker(arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -53,14 +58,15 @@ fn run_worker(arguments: Vec<String>) -> anyhow::Result<()> {
         }
         Request::Run(config) => config,
     };
-    start_logging(config.log_format);
+    start_logging(config.log_format, &config.log_level)?;
     runtime(SERVICE_THREADS)?.block_on(Box::pin(serve(config)))
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
-    let mut worker = Worker::start(config, Program::this_executable()?).await?;
+    let program = Program::this_executable(config.log_level.clone())?;
+    let mut worker = Worker::start(config, program).await?;
     let offer = &worker.offer;
     let mut out = stdout().lock();
     for (name, port) in [("grpc", offer.grpc_port), ("flight", offer.flight_port), ("http", offer.http_port)] {
@@ -68,22 +74,38 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     }
     out.flush()?;
     drop(out);
+    let draining = worker.draining.clone();
     let failed = tokio::select! {
         fault = worker.failed() => Some(fault),
-        _ = terminate.recv() => None,
         _ = interrupt.recv() => None,
+        _ = terminate.recv() => drain(&mut worker, &mut terminate, &mut interrupt).await,
+        () = draining.begun() => drain(&mut worker, &mut terminate, &mut interrupt).await,
     };
     tracing::info!("stopping");
     worker.stop().await;
     failed.map_or(Ok(()), |fault| Err(fault.into()))
 }
 
+/// Until the worker may leave, or somebody does not want to wait for that. With the part that has failed meanwhile.
+async fn drain(worker: &mut Worker, terminate: &mut Signal, interrupt: &mut Signal) -> Option<Fault> {
+    tokio::select! {
+        failed = worker.drain() => failed,
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+    }
+}
+
+fn run_drain(arguments: Vec<String>) -> anyhow::Result<()> {
+    let command = drain_command::read(arguments);
+    Ok(runtime(1)?.block_on(Box::pin(drain_command::run(&command, &mut stdout())))?)
+}
+
 fn run_driver(arguments: Vec<String>) -> anyhow::Result<()> {
-    let arguments = driver_mode::read(arguments)?;
-    start_logging(LogFormat::Text);
+    let command = driver_mode::read(arguments)?;
+    start_logging(LogFormat::Text, &command.log_level)?;
     let threads = std::thread::available_parallelism().map_or(SERVICE_THREADS, |cores| cores.get().clamp(1, 4));
     let runtime = runtime(threads)?;
-    let outcome = runtime.block_on(Box::pin(driver_mode::run(arguments)));
+    let outcome = runtime.block_on(Box::pin(driver_mode::run(command)));
     // A blocked file or network call must not hold up the end.
     runtime.shutdown_background();
     Ok(outcome?)
@@ -100,11 +122,14 @@ fn runtime(threads: usize) -> anyhow::Result<Runtime> {
         .context("cannot start threads")
 }
 
-fn start_logging(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("LAKE_LOG").unwrap_or_else(|_| EnvFilter::new("info,ballista_core=error"));
+fn start_logging(format: LogFormat, level: &str) -> Result<(), Fault> {
+    let filter = EnvFilter::try_new(level).map_err(|error| {
+        Fault::new(ErrorClass::InvalidJob, "config", format!("--log-level '{level}' is not valid: {error}"))
+    })?;
     let logging = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
     match format {
         LogFormat::Text => logging.with_ansi(stderr().is_terminal()).init(),
         LogFormat::Json => logging.json().init(),
     }
+    Ok(())
 }

@@ -4,8 +4,10 @@
 //! statuses wait in the [`outbox`]. Only `Rejected` ends them, because then the master has given this worker up and
 //! runs their work elsewhere.
 
+mod offer;
 pub mod outbox;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,11 +18,12 @@ use lake_proto::{ErrorClass, Fault};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 use uuid::Uuid;
 
+pub use self::offer::{Offer, State};
 use self::outbox::Outbox;
+use crate::drain::Drain;
 use crate::drivers::Drivers;
 use crate::host;
 use crate::tasks::Tasks;
@@ -30,40 +33,9 @@ use crate::workdir::WorkDir;
 const OUTBOUND: usize = 64;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(2);
 const ABANDON_PATIENCE: Duration = Duration::from_secs(30);
-
-/// What this worker offers and where it is reached.
-#[derive(Debug, Clone)]
-pub struct Offer {
-    /// Name or address others reach it by.
-    pub host: String,
-    /// Port masters read logs from.
-    pub grpc_port: u16,
-    /// Port readers fetch shuffle data from.
-    pub flight_port: u16,
-    /// Port of the page.
-    pub http_port: u16,
-    /// Tasks at once.
-    pub cores: u32,
-    /// Memory that tasks and drivers share.
-    pub memory_bytes: u64,
-}
-
-/// Whether a master knows this worker.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
-    /// No master answers, or none leads; why the last try failed.
-    Searching(String),
-    /// The leading master's stream is open.
-    Registered {
-        /// The id it gave.
-        worker_id: String,
-        /// Its address.
-        master: String,
-    },
-}
 
 /// What the registration needs of the worker.
 pub struct Registration {
@@ -79,6 +51,10 @@ pub struct Registration {
     pub drivers: Arc<Drivers>,
     /// For the free space in heartbeats.
     pub work: Arc<WorkDir>,
+    /// Told to the master, and by the master.
+    pub drain: Drain,
+    /// How long it waits at most for its release.
+    pub drain_timeout: Duration,
     /// Where the state is shown.
     pub state: watch::Sender<State>,
 }
@@ -106,15 +82,8 @@ impl Identity {
 }
 
 impl Registration {
-    /// Keeps the worker registered until `closed`.
-    pub async fn run(self, closed: CancellationToken) {
-        tokio::select! {
-            () = closed.cancelled() => {}
-            () = self.keep_registered() => {}
-        }
-    }
-
-    async fn keep_registered(&self) {
+    /// Keeps the worker registered; never ends.
+    pub async fn run(self) -> Result<(), Infallible> {
         let mut identity = Identity::fresh();
         let mut pause = FIRST_PAUSE;
         loop {
@@ -129,6 +98,11 @@ impl Registration {
                         self.searching(&fault);
                         if !identity.worker_id.is_empty() {
                             self.start_over().await;
+                            if self.drain.has_begun() {
+                                // Nothing is left here that anybody could need; it comes back under no other id.
+                                self.drain.release();
+                                return std::future::pending().await;
+                            }
                             identity = Identity::fresh();
                             pause = FIRST_PAUSE;
                         }
@@ -218,6 +192,8 @@ impl Registration {
             codec_version: lake_engine::codec::VERSION,
             running: self.tasks.running().into_iter().map(|running| running.task).collect(),
             drivers: self.drivers.running(),
+            is_draining: self.drain.has_begun(),
+            drain_timeout_ms: u64::try_from(self.drain_timeout.as_millis()).unwrap_or(u64::MAX),
         }
     }
 
@@ -238,6 +214,8 @@ impl Registration {
                 master_message::Message::DropQuery(drop) => self.tasks.drop_query(&drop.query_id),
                 master_message::Message::LaunchDriver(launch) => self.drivers.launch(launch),
                 master_message::Message::KillDriver(kill) => self.drivers.kill(&kill.driver_id, kill.epoch),
+                master_message::Message::Drain(_) => self.drain.begin(),
+                master_message::Message::Released(_) => self.drain.release(),
                 master_message::Message::Registered(_) => {}
                 master_message::Message::Rejected(rejected) => return End::Rejected(reason(rejected.failure)),
             }
@@ -252,6 +230,8 @@ impl Registration {
         let mut beat = interval(every);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut cursor = 0;
+        // The first heartbeat goes out at once.
+        let mut is_told = self.drain.has_begun();
         loop {
             let changed = self.outbox.changed();
             tokio::pin!(changed);
@@ -261,6 +241,10 @@ impl Registration {
             }
             tokio::select! {
                 () = changed => {}
+                () = self.drain.begun(), if !is_told => {
+                    is_told = true;
+                    beat.reset_immediately();
+                }
                 _ = beat.tick() => {
                     // An attempt missing from this heartbeat has its status in the outbox: that goes first.
                     let heartbeat = self.heartbeat();
@@ -290,6 +274,7 @@ impl Registration {
             memory_used_bytes: host::resident_bytes(std::process::id()).unwrap_or(0),
             disk_free_bytes: host::disk(self.work.root()).free_bytes,
             drivers: self.drivers.running(),
+            is_draining: self.drain.has_begun(),
             ..Heartbeat::default()
         };
         for running in self.tasks.running() {

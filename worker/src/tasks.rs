@@ -11,6 +11,7 @@ mod failure;
 mod probe;
 mod query;
 mod result;
+mod supervise;
 #[cfg(test)]
 mod tests;
 
@@ -22,13 +23,13 @@ use std::time::{Duration, Instant};
 use ballista_core::registry::BallistaFunctionRegistry;
 use lake_engine::EngineError;
 use lake_engine::session;
-use lake_proto::v1::{Ack, LaunchTask, PrepareQuery, TaskMetrics, TaskRef, TaskStatus, task_status::Outcome};
+use lake_proto::v1::{LaunchTask, PrepareQuery, TaskMetrics, TaskRef, TaskStatus, task_status::Outcome};
 use lake_proto::{ErrorClass, Fault, QueryId};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::attempt::{Attempt, AttemptId, Output};
+use self::attempt::{Attempt, AttemptId};
 use self::clients::Clients;
 use self::compute::Compute;
 pub use self::compute::STACK_BYTES;
@@ -37,8 +38,6 @@ use self::probe::Counters;
 use self::query::{Query, Shared};
 use crate::registration::outbox::Outbox;
 use crate::workdir::WorkDir;
-
-const STILL_ENDING: Duration = Duration::from_secs(10);
 
 /// A running attempt, for heartbeats and people.
 #[derive(Debug, Clone)]
@@ -53,7 +52,7 @@ pub struct Running {
     pub metrics: TaskMetrics,
 }
 
-/// How many attempts ended in which way since the start.
+/// How many attempts ended in which way since the start, and what they spilled.
 #[derive(Debug, Default)]
 pub struct Totals {
     /// Ended with an output.
@@ -62,6 +61,8 @@ pub struct Totals {
     pub failed: AtomicU64,
     /// Ended because they were told to.
     pub cancelled: AtomicU64,
+    /// Bytes that those with an output have spilled.
+    pub spilled_bytes: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -136,18 +137,19 @@ impl Tasks {
     /// answered by exactly one status in the outbox.
     pub fn launch(self: &Arc<Self>, launch: LaunchTask) {
         let task = launch.task.clone().unwrap_or_default();
-        let refused = |code: &str, message: String| {
-            let failed = Failed::from(EngineError::unavailable(code, message));
+        let refused = |error: EngineError| {
+            let failed = Failed::from(error);
             self.report(&task, Outcome::Failed(failed.into_message()), TaskMetrics::default());
         };
         let Ok(query_id) = task.query_id.parse::<QueryId>() else {
-            return refused("query-id", format!("query id '{}' is not valid", task.query_id));
+            return refused(EngineError::internal(format!("query id '{}' is not valid", task.query_id)));
         };
         if self.stopping.load(Ordering::Acquire) {
-            return refused("worker-stopping", "this worker is stopping".to_owned());
+            return refused(EngineError::unavailable("worker-stopping", "this worker is stopping"));
         }
         let Some(query) = lock(&self.queries).get(&query_id).cloned() else {
-            return refused("query-unknown", format!("query {query_id} was not prepared on this worker"));
+            let message = format!("query {query_id} was not prepared on this worker");
+            return refused(EngineError::unavailable("query-unknown", message));
         };
         if !query.is_new(task.attempt) {
             return;
@@ -259,65 +261,6 @@ impl Tasks {
         u64::try_from(reserved).unwrap_or(u64::MAX)
     }
 
-    async fn supervise(self: Arc<Self>, id: AttemptId, attempt: Attempt, told: CancellationToken, life: u64) {
-        let (stage, counters) = (attempt.stage, attempt.counters.clone());
-        let (ended, stop) = (CancellationToken::new(), attempt.stop.clone());
-        let outcome = match self.compute.spawn(attempt::run(attempt, ended.clone().drop_guard())) {
-            Err(error) => Err(Failed::from(error)),
-            Ok(running) => running.await.unwrap_or_else(|error| {
-                Err(Failed::from(match error.try_into_panic() {
-                    Ok(panic) => probe::panic_fault(panic.as_ref()),
-                    Err(_) => EngineError::unavailable("worker-stopping", "this worker is stopping"),
-                }))
-            }),
-        };
-        if outcome.is_err() {
-            // Not always done by the attempt itself: it may have panicked.
-            stop.cancel();
-            wait_ended(&ended, &id).await;
-        }
-        let started = lock(&self.attempts).get(&id).map_or_else(Instant::now, |entry| entry.started);
-        let spilled = outcome.as_ref().map_or(0, |output| output.spilled_bytes);
-        let metrics = metrics(&counters, started, spilled);
-        let failed = outcome.is_err();
-        let outcome = self.outcome(&id, outcome, &told);
-        if life == self.life.load(Ordering::Acquire) {
-            // In the outbox before it is off the list, so that no heartbeat misses both.
-            let task = lock(&self.attempts).get(&id).map(|entry| entry.task.clone()).unwrap_or_default();
-            self.report(&task, outcome, metrics);
-        }
-        lock(&self.attempts).remove(&id);
-        if failed {
-            let work = self.work.clone();
-            let removed = tokio::task::spawn_blocking(move || work.remove_attempt(&id.query, stage, id.number)).await;
-            if let Err(error) = removed {
-                tracing::error!(error = %error, "removal of an attempt's files panicked");
-            }
-        }
-    }
-
-    fn outcome(&self, id: &AttemptId, outcome: Result<Output, Failed>, told: &CancellationToken) -> Outcome {
-        let failed = match outcome {
-            Ok(output) => {
-                self.totals.done.fetch_add(1, Ordering::Relaxed);
-                return Outcome::Done(output.done);
-            }
-            Err(_) if self.stopping.load(Ordering::Acquire) => {
-                Failed::from(EngineError::unavailable("worker-stopping", "this worker was stopped"))
-            }
-            Err(_) if told.is_cancelled() => {
-                self.totals.cancelled.fetch_add(1, Ordering::Relaxed);
-                return Outcome::Cancelled(Ack {});
-            }
-            Err(failed) => failed,
-        };
-        self.totals.failed.fetch_add(1, Ordering::Relaxed);
-        let (class, code) = (failed.fault.class.name(), failed.fault.code.as_str());
-        tracing::warn!(query_id = %id.query, attempt = id.number, error.class = class, error.code = code,
-            error = %failed.fault, "a task failed");
-        Outcome::Failed(failed.into_message())
-    }
-
     fn report(&self, task: &TaskRef, outcome: Outcome, metrics: TaskMetrics) {
         self.outbox.task(TaskStatus {
             seq: 0,
@@ -335,7 +278,8 @@ impl Tasks {
         let memory = usize::try_from(self.memory_bytes)
             .map_err(|_| EngineError::new(ErrorClass::Resource, "memory", "the memory setting is too large"))?;
         let made = Shared {
-            runtime: session::runtime(memory, &self.work.spill())?,
+            // The rest is for what no pool counts: merge and upload buffers, decoders, the allocator.
+            runtime: session::runtime(memory / 5 * 3, &self.work.spill())?,
             functions: Arc::new(BallistaFunctionRegistry::default()),
         };
         *shared = Some(made.clone());
@@ -349,12 +293,6 @@ impl Tasks {
         if idle.is_err() {
             tracing::warn!(attempts = lock(&self.attempts).len(), "tasks did not end in time");
         }
-    }
-}
-
-async fn wait_ended(ended: &CancellationToken, id: &AttemptId) {
-    while tokio::time::timeout(STILL_ENDING, ended.cancelled()).await.is_err() {
-        tracing::warn!(query_id = %id.query, attempt = id.number, "a stopped task still holds its core");
     }
 }
 

@@ -16,6 +16,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use lake_engine::error::class_of_io;
 use lake_proto::{AppId, DriverId, ErrorClass, Fault, QueryId};
 
 const SHUFFLE: &str = "shuffle";
@@ -38,10 +39,10 @@ impl WorkDir {
     /// `denied`, `resource` or `unavailable` when the directory cannot be written.
     pub fn open(path: &Path, instance: &str) -> Result<Self, Fault> {
         let failed = |error: &io::Error| {
-            let class = match error.kind() {
-                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => ErrorClass::Denied,
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorClass::Resource,
-                _ => ErrorClass::Unavailable,
+            let class = match class_of_io(error.kind()) {
+                // What is missing is this host's affair, nothing that a caller has named.
+                None | Some(ErrorClass::NotFound) => ErrorClass::Unavailable,
+                Some(class) => class,
             };
             Fault::new(class, "work-dir", format!("cannot use work directory {}: {error}", path.display()))
         };

@@ -1,4 +1,4 @@
-//! `--kill ID`
+//! `--kill ID`. Edge.
 
 use lake_proto::Fault;
 

@@ -1,14 +1,14 @@
-//! `--list`
+//! `--list`. Edge.
 
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat};
 use lake_proto::Fault;
+use lake_proto::quantity::{bytes, duration};
 use lake_proto::v1::{ApplicationStatus, ListResponse, WorkerStatus};
 use serde_json::{Value, json};
 
 use super::{client, print};
-use crate::format::{bytes, elapsed};
 use crate::options::{Options, Output};
 use crate::report::status_json;
 
@@ -58,7 +58,7 @@ fn application_row(status: &ApplicationStatus) -> [String; 5] {
         status.state.clone(),
         status.name.clone(),
         time(status.submitted_at_ms),
-        ended.map_or_else(|| "-".to_owned(), |ms| elapsed(Duration::from_millis(ms))),
+        ended.map_or_else(|| "-".to_owned(), |ms| duration(Duration::from_millis(ms))),
     ]
 }
 

@@ -1,4 +1,4 @@
-//! job.toml, with what the command line says about it, as a pipeline.
+//! job.toml, with what the command line says about it, as a pipeline. Edge.
 
 use lake_job::{LoadOptions, Pipeline};
 use lake_proto::{ErrorClass, Fault};

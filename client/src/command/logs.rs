@@ -1,4 +1,4 @@
-//! `--logs ID [-f]`
+//! `--logs ID [-f]`. Edge.
 
 use lake_proto::Fault;
 

@@ -1,4 +1,5 @@
 //! The verbs, one file each, and what they share: writing to standard output, and the last word after a failure.
+//! Edge.
 
 mod kill;
 mod list;

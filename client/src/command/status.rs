@@ -1,4 +1,4 @@
-//! `--status ID`
+//! `--status ID`. Edge.
 
 use lake_proto::Fault;
 

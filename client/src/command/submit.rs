@@ -1,4 +1,4 @@
-//! Submitting a job and following it to its end, in any of the three deploy modes.
+//! Submitting a job and following it to its end, in any of the three deploy modes. Edge.
 //!
 //! Standard output gets data only: the driver's id with `--no-wait`, tables with `--show`, the document with
 //! `--output json`. Everything else goes to standard error.
@@ -7,19 +7,18 @@ use std::time::{Duration, Instant};
 
 use lake_job::Pipeline;
 use lake_proto::v1::{ApplicationStatus, StepProgress, SubmitOptions, SubmitRequest, SubmitResponse};
-use lake_proto::{ErrorClass, Fault};
+use lake_proto::{DEFAULT_DRIVER_MEMORY_BYTES, ErrorClass, Fault};
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{client, load, print};
 use crate::client::Client;
 use crate::engine;
-use crate::options::{DeployMode, Options, Output};
+use crate::options::{DeployMode, Options, Output, Terminal};
 use crate::report::{Failed, Failure, Outcome, Step, exit_code, fault_of};
 use crate::view::{self, View};
 
 const SHOWN_ROWS: usize = 20;
-const DRIVER_MEMORY: u64 = 512 << 20;
 /// As a shell reports a process that was interrupted.
 const DETACHED: u8 = 130;
 
@@ -69,6 +68,16 @@ impl Outcome {
     }
 }
 
+/// A table to be shown is looked for before anything runs.
+fn check_table(pipeline: &Pipeline, table: &str) -> Result<(), Fault> {
+    let names: Vec<String> = pipeline.tables.iter().map(|step| step.name.to_string()).collect();
+    if names.iter().any(|name| name.eq_ignore_ascii_case(table)) {
+        return Ok(());
+    }
+    let message = format!("--show {table}: the job has no such table, it has {}", names.join(", "));
+    Err(Fault::new(ErrorClass::NotFound, "table", message))
+}
+
 impl Run<'_> {
     async fn job(&mut self) -> Result<(), Failed> {
         let options = self.options;
@@ -76,7 +85,15 @@ impl Run<'_> {
             let message = "--show prints a table and does not go with --output json";
             return Err(Fault::new(ErrorClass::InvalidJob, "usage", message).into());
         }
+        if options.deploy_mode == DeployMode::Local && options.submission_id.is_some() {
+            let message =
+                "--submission-id needs masters that remember it, and local mode has none: a repeat would run again";
+            return Err(Fault::new(ErrorClass::InvalidJob, "usage", message).into());
+        }
         let pipeline = load::pipeline(options)?;
+        for table in &options.show {
+            check_table(&pipeline, table)?;
+        }
         self.outcome.name = Some(options.name.clone().unwrap_or_else(|| pipeline.name.clone()));
         if options.dry_run {
             return Ok(self.dry_run(pipeline).await?);
@@ -89,7 +106,14 @@ impl Run<'_> {
         if self.outcome.state == "FINISHED" {
             self.close_view();
             for table in &options.show {
-                print(&engine::show(pipeline.clone(), table, SHOWN_ROWS).await?)?;
+                let shown = engine::show(pipeline.clone(), table, SHOWN_ROWS).await.and_then(|rows| print(&rows));
+                // The tables are committed: a caller that repeats on a failure would write them twice.
+                if let Err(fault) = shown {
+                    eprintln!(
+                        "warning[{}/{}]: the job has finished, but {table} is not shown: {fault}",
+                        fault.class, fault.code
+                    );
+                }
             }
         }
         Ok(())
@@ -107,7 +131,7 @@ impl Run<'_> {
     async fn local(&mut self, pipeline: Pipeline) -> Result<(), Fault> {
         let (sender, mut progress) = watch::channel(Vec::<StepProgress>::new());
         let mut driver = std::pin::pin!(engine::run_local(pipeline, self.options, sender));
-        let view = self.view.insert(view::open(self.options.verbose));
+        let view = self.view.insert(view::open(self.options.verbose, Terminal::of_this_process()));
         self.outcome.state = "RUNNING".to_owned();
         let result = loop {
             tokio::select! {
@@ -144,7 +168,7 @@ impl Run<'_> {
             };
         }
         let followed = {
-            let view = self.view.insert(view::open(self.options.verbose));
+            let view = self.view.insert(view::open(self.options.verbose, Terminal::of_this_process()));
             view.note(&format!("submitted as {} ({})", answer.driver_id, answer.app_id));
             tokio::select! {
                 status = follow(&mut client, &answer.driver_id, view.as_mut()) => Some(status?),
@@ -163,7 +187,7 @@ impl Run<'_> {
     async fn attached(&mut self, pipeline: &Pipeline) -> Result<(), Fault> {
         let (mut client, answer) = self.submit(pipeline).await?;
         let followed = {
-            let view = self.view.insert(view::open(self.options.verbose));
+            let view = self.view.insert(view::open(self.options.verbose, Terminal::of_this_process()));
             view.note(&format!("driver {} ({}) in this process", answer.driver_id, answer.app_id));
             let mut driver = std::pin::pin!(engine::run_attached(self.options, &answer));
             let mut status = std::pin::pin!(follow(&mut client, &answer.driver_id, view.as_mut()));
@@ -256,7 +280,7 @@ fn request(options: &Options, pipeline: &Pipeline, submission_id: String) -> Res
         name: options.name.clone().unwrap_or_else(|| pipeline.name.clone()),
         job_name: pipeline.name.clone(),
         total_executor_cores: options.total_executor_cores.unwrap_or(0),
-        driver_memory_bytes: options.driver_memory.unwrap_or(DRIVER_MEMORY),
+        driver_memory_bytes: options.driver_memory.unwrap_or(DEFAULT_DRIVER_MEMORY_BYTES),
         supervise,
         max_attempts: if supervise { pipeline.max_attempts } else { 1 },
         deploy_mode: options.deploy_mode.name().to_owned(),

@@ -1,21 +1,21 @@
-//! Progress as lines with a timestamp: for logs, CI and `-v`.
+//! Progress as lines with a timestamp: for logs, CI and `-v`. Edge: reads the clock.
 
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
 use chrono::{SecondsFormat, Utc};
+use lake_proto::quantity;
 use lake_proto::v1::{ApplicationStatus, StepProgress};
 
 use super::{View, text};
-use crate::format::elapsed;
 
 /// A running step says something at most this often.
 const PAUSE: Duration = Duration::from_secs(5);
 
 pub(super) struct Lines<W> {
     out: W,
-    application: (String, u32),
+    application: (String, u32, String),
     steps: BTreeMap<String, Shown>,
 }
 
@@ -27,7 +27,7 @@ struct Shown {
 
 impl<W: Write> Lines<W> {
     pub(super) fn new(out: W) -> Self {
-        Self { out, application: (String::new(), 0), steps: BTreeMap::new() }
+        Self { out, application: (String::new(), 0, String::new()), steps: BTreeMap::new() }
     }
 
     fn line(&mut self, text: &str) {
@@ -56,13 +56,15 @@ impl<W: Write> View for Lines<W> {
     }
 
     fn application(&mut self, status: &ApplicationStatus) {
-        let now = (status.state.clone(), status.attempt);
+        let now = (status.state.clone(), status.attempt, status.waits_for.clone());
         if self.application == now {
             return;
         }
         let worker = if status.worker_id.is_empty() { String::new() } else { format!(" on {}", status.worker_id) };
         let attempt = if status.attempt > 1 { format!(" (attempt {})", status.attempt) } else { String::new() };
-        self.line(&format!("{} {}{worker}{attempt}", status.driver_id, status.state));
+        let waits =
+            if status.waits_for.is_empty() { String::new() } else { format!(", waits for {}", status.waits_for) };
+        self.line(&format!("{} {}{worker}{attempt}{waits}", status.driver_id, status.state));
         self.application = now;
     }
 
@@ -73,7 +75,7 @@ impl<W: Write> View for Lines<W> {
     }
 
     fn close(&mut self, name: &str, state: &str, duration: Duration) {
-        self.line(&format!("{name} {state} in {}", elapsed(duration)));
+        self.line(&format!("{name} {state} in {}", quantity::duration(duration)));
     }
 }
 

@@ -1,4 +1,4 @@
-//! Progress of a submission, on standard error: a tree on a terminal, lines elsewhere.
+//! Progress of a submission, on standard error: a tree on a terminal, lines elsewhere. Edge.
 //!
 //! Never here: what the progress means; it comes ready from the driver.
 
@@ -6,10 +6,11 @@ mod lines;
 mod text;
 mod tree;
 
-use std::io::IsTerminal;
 use std::time::Duration;
 
 use lake_proto::v1::{ApplicationStatus, StepProgress};
+
+use crate::options::Terminal;
 
 /// Shows what happens.
 pub(crate) trait View {
@@ -27,12 +28,9 @@ pub(crate) trait View {
 }
 
 /// The view for this process's standard error.
-pub(crate) fn open(verbose: bool) -> Box<dyn View> {
-    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-    if std::io::stderr().is_terminal() && !verbose && !dumb {
-        let coloured = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Box::new(tree::Tree::new(coloured))
-    } else {
-        Box::new(lines::Lines::new(std::io::stderr()))
+pub(crate) fn open(verbose: bool, terminal: Terminal) -> Box<dyn View> {
+    match terminal {
+        Terminal::Redrawn { coloured } if !verbose => Box::new(tree::Tree::new(coloured)),
+        Terminal::Redrawn { .. } | Terminal::Appended => Box::new(lines::Lines::new(std::io::stderr())),
     }
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use lake_proto::quantity::{bytes, count, duration};
 use lake_proto::v1::{ExpectationResult, StageProgress, StepProgress, StepRecord};
 use lake_proto::{ErrorClass, Fault};
 
-use crate::format::{bytes, count, elapsed};
 use crate::remedy::remedy;
 use crate::report::headline;
 
@@ -64,7 +64,7 @@ fn committed(record: &StepRecord) -> String {
         count(record.rows_out),
         record.files,
         bytes(record.bytes_out),
-        elapsed(Duration::from_millis(record.elapsed_ms)),
+        duration(Duration::from_millis(record.elapsed_ms)),
     );
     for result in record.expectations.iter().filter(|result| result.violations > 0) {
         text.push_str("  ");

@@ -1,13 +1,13 @@
-//! Progress as a tree that is redrawn in place: steps, and the stages of those that run.
+//! Progress as a tree that is redrawn in place: steps, and the stages of those that run. Edge.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use lake_proto::quantity;
 use lake_proto::v1::{ApplicationStatus, StepProgress};
 
 use super::{View, text};
-use crate::format::elapsed;
 
 const TICK: Duration = Duration::from_millis(120);
 const GREEN: &str = "32";
@@ -124,6 +124,9 @@ impl View for Tree {
         if status.attempt > 1 {
             words.push_str(&format!("  attempt {}", status.attempt));
         }
+        if !status.waits_for.is_empty() {
+            words.push_str(&format!("  waits for {}", status.waits_for));
+        }
         let bars = &self.bars;
         let header = self.header.get_or_insert_with(|| {
             let bar = bars.insert(0, ProgressBar::new_spinner());
@@ -150,7 +153,7 @@ impl View for Tree {
             header.finish_and_clear();
         }
         let colour = if state == "FINISHED" { GREEN } else { RED };
-        let words = format!("{name} {} in {}", self.paint(colour, state), elapsed(duration));
+        let words = format!("{name} {} in {}", self.paint(colour, state), quantity::duration(duration));
         let last = self.bars.add(ProgressBar::new_spinner());
         last.set_style(style("{msg}"));
         last.finish_with_message(words);

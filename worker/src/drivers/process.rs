@@ -12,6 +12,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use lake_engine::error::class_of_io;
 use lake_proto::v1::LaunchDriver;
 use lake_proto::{ErrorClass, Fault};
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -68,12 +69,10 @@ impl Process {
         directory: &Path,
     ) -> Result<Self, Fault> {
         let failed = |error: &io::Error| {
-            let class = match error.kind() {
-                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => ErrorClass::Denied,
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::OutOfMemory => {
-                    ErrorClass::Resource
-                }
-                _ => ErrorClass::Unavailable,
+            let class = match class_of_io(error.kind()) {
+                // Another worker may have what is missing here.
+                None | Some(ErrorClass::NotFound) => ErrorClass::Unavailable,
+                Some(class) => class,
             };
             let what = format!("cannot start {} in {}: {error}", program.display(), directory.display());
             Fault::new(class, "driver-start", what)

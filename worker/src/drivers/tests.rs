@@ -5,7 +5,9 @@ use std::os::unix::fs::symlink;
 
 use futures::StreamExt;
 use lake_proto::v1::worker_logs_server::WorkerLogs;
-use lake_proto::v1::{ReadLogRequest, WorkerMessage, worker_message::Message};
+use lake_proto::v1::{
+    DriverExited, DriverStatus, ReadLogRequest, WorkerMessage, driver_status::Outcome, worker_message::Message,
+};
 use tonic::Request;
 
 use super::*;
@@ -27,7 +29,7 @@ fn host() -> Host {
     let outbox = Arc::new(Outbox::default());
     let shell = Program {
         executable: PathBuf::from("/bin/sh"),
-        arguments: |launch, _| vec!["-c".into(), launch.master_url.clone().into()],
+        arguments: Box::new(|launch, _| vec!["-c".into(), launch.master_url.clone().into()]),
     };
     let drivers = Drivers::new(shell, work.clone(), outbox.clone());
     let logs = Logs::new(work.clone(), drivers.clone());
@@ -188,7 +190,7 @@ async fn what_cannot_start_is_told_and_a_stopping_worker_starts_nothing() {
     host.drivers.launch(launch("driver-2", 1, "exit 0"));
     assert_eq!(host.exited().await.failure.unwrap().code, "worker-stopping");
 
-    let missing = Program { executable: PathBuf::from("/no/such/program"), arguments: |_, _| Vec::new() };
+    let missing = Program { executable: PathBuf::from("/no/such/program"), arguments: Box::new(|_, _| Vec::new()) };
     host.drivers = Drivers::new(missing, host.work.clone(), host.outbox.clone());
     host.drivers.launch(launch("driver-3", 1, ""));
     assert_eq!(host.exited().await.failure.unwrap().code, "driver-start");
@@ -211,7 +213,21 @@ async fn logs_outside_the_work_directory_are_not_read() {
     std::fs::create_dir_all(&directory).unwrap();
     symlink("/etc/hostname", directory.join("stdout")).unwrap();
     for driver in ["driver-1", "driver-2", "../app-1/driver-1", "driver-1\0", "/etc"] {
-        let code = host.read(driver, 0, false).await.unwrap_err().code();
-        assert!(matches!(code, tonic::Code::NotFound | tonic::Code::InvalidArgument), "{driver:?}: {code:?}");
+        let fault = Fault::from(host.read(driver, 0, false).await.unwrap_err());
+        assert!(matches!(fault.code.as_str(), "no-log" | "driver-id"), "{driver:?}: {fault:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_is_followed_is_broken_off_when_the_worker_stops() {
+    let host = host();
+    host.drivers.launch(launch("driver-1", 1, "exec sleep 1000"));
+    host.started().await;
+    let (driver_id, stream) = ("driver-1".to_owned(), "stdout".to_owned());
+    let request = ReadLogRequest { driver_id, stream, offset: 0, follow: true };
+    let mut answer = host.logs.read_log(Request::new(request)).await.unwrap().into_inner();
+    in_time(host.logs.stop(Duration::ZERO)).await;
+    let fault = Fault::from(in_time(answer.next()).await.unwrap().unwrap_err());
+    assert_eq!((fault.class, fault.code.as_str()), (ErrorClass::Unavailable, "worker-stopping"));
+    in_time(host.drivers.stop(DEADLINE)).await;
 }

@@ -9,8 +9,7 @@ use ballista_core::execution_plans::sort_shuffle::get_index_path;
 use ballista_core::serde::decode_protobuf;
 use ballista_core::serde::scheduler::{Action, ShuffleFileKind, ShuffleLayout};
 use bytes::Bytes;
-use lake_proto::QueryId;
-use tonic::Status;
+use lake_proto::{ErrorClass, Fault, QueryId};
 
 use crate::workdir;
 
@@ -39,10 +38,10 @@ impl ResultTicket {
     /// The ticket in bytes; `None` when they are not a result ticket at all.
     ///
     /// # Errors
-    /// `INVALID_ARGUMENT` when they look like one and are not valid.
-    pub fn parse(bytes: &[u8]) -> Option<Result<Self, Status>> {
+    /// `invalid-job` (code `request`) when they look like one and are not valid.
+    pub fn parse(bytes: &[u8]) -> Option<Result<Self, Fault>> {
         let rest = bytes.strip_prefix(RESULT_PREFIX.as_bytes())?;
-        Some(Self::parse_rest(rest).ok_or_else(|| Status::invalid_argument("the result ticket is not valid")))
+        Some(Self::parse_rest(rest).ok_or_else(|| invalid("the result ticket is not valid")))
     }
 
     fn parse_rest(rest: &[u8]) -> Option<Self> {
@@ -58,9 +57,11 @@ impl ResultTicket {
     /// The file it names, which exists below `shuffle`.
     ///
     /// # Errors
-    /// `NOT_FOUND` otherwise.
-    pub fn file(&self, shuffle: &Path) -> Result<PathBuf, Status> {
-        beneath(shuffle, &workdir::result_file(shuffle, &self.query, self.stage, self.attempt))
+    /// `not-found` (code `result-fetch`) otherwise.
+    pub fn file(&self, shuffle: &Path) -> Result<PathBuf, Fault> {
+        let file = workdir::result_file(shuffle, &self.query, self.stage, self.attempt);
+        beneath(shuffle, &file)
+            .ok_or_else(|| Fault::new(ErrorClass::NotFound, "result-fetch", "no such result file on this worker"))
     }
 }
 
@@ -68,33 +69,39 @@ impl ResultTicket {
 /// canonical. `body` is passed on unchanged only after that.
 ///
 /// # Errors
-/// `INVALID_ARGUMENT` when it does not decode or an id is not valid, `NOT_FOUND` when there is no such file.
-pub fn check_fetch(shuffle: &Path, body: &[u8]) -> Result<(), Status> {
+/// `invalid-job` (code `request`) when it does not decode or an id is not valid, `not-found` (code `shuffle-fetch`) when
+/// there is no such file.
+pub fn check_fetch(shuffle: &Path, body: &[u8]) -> Result<(), Fault> {
     if body.len() > LONGEST_TICKET {
-        return Err(Status::invalid_argument("the ticket is too long"));
+        return Err(invalid("the ticket is too long"));
     }
-    let action = decode_protobuf(body).map_err(|_| Status::invalid_argument("the ticket does not decode"))?;
+    let action = decode_protobuf(body).map_err(|_| invalid("the ticket does not decode"))?;
     let Action::FetchPartition { job_id, stage_id, partition_id, file_id, layout, file_kind, .. } = action;
-    let _: QueryId =
-        job_id.as_str().parse().map_err(|_| Status::invalid_argument("the ticket's query id is not valid"))?;
+    let _: QueryId = job_id.as_str().parse().map_err(|_| invalid("the ticket's query id is not valid"))?;
     let sorted = matches!(layout, ShuffleLayout::Sort);
     let data = create_shuffle_path(shuffle, &job_id, stage_id, partition_id, file_id, sorted)
-        .map_err(|_| Status::invalid_argument("the ticket names no file"))?;
+        .map_err(|_| invalid("the ticket names no file"))?;
     let file = match (file_kind, layout) {
         (ShuffleFileKind::Data, _) => data,
         (ShuffleFileKind::Index, ShuffleLayout::Sort) => get_index_path(&data),
         (ShuffleFileKind::Index, ShuffleLayout::Passthrough) => range_index_path(&data),
     };
-    beneath(shuffle, &file)?;
-    Ok(())
+    match beneath(shuffle, &file) {
+        Some(_) => Ok(()),
+        None => Err(Fault::new(ErrorClass::NotFound, "shuffle-fetch", "no such shuffle file on this worker")),
+    }
 }
 
-/// The canonical path of an existing file, when no link leads it out of `root`.
-fn beneath(root: &Path, path: &Path) -> Result<PathBuf, Status> {
-    // One answer for everything: a reader learns nothing about other files.
-    let missing = || Status::not_found("no such shuffle file on this worker");
-    let canonical = path.canonicalize().map_err(|_| missing())?;
-    if canonical.starts_with(root) && canonical.is_file() { Ok(canonical) } else { Err(missing()) }
+/// The canonical path of an existing file, when no link leads it out of `root`. Why there is none is not told: a reader
+/// learns nothing about other files.
+fn beneath(root: &Path, path: &Path) -> Option<PathBuf> {
+    let canonical = path.canonicalize().ok()?;
+    (canonical.starts_with(root) && canonical.is_file()).then_some(canonical)
+}
+
+/// A ticket that no reader of ours sends.
+fn invalid(message: &str) -> Fault {
+    Fault::new(ErrorClass::InvalidJob, "request", message)
 }
 
 #[cfg(test)]
@@ -103,7 +110,6 @@ mod tests {
 
     use ballista_core::serde::protobuf;
     use prost::Message;
-    use tonic::Code;
 
     use super::*;
 
@@ -150,11 +156,11 @@ mod tests {
         let (directory, shuffle) = directory();
         let absolute = directory.path().join("secret");
         for job in ["../secret", "..", "", "q1/../../secret", absolute.to_str().unwrap(), "q1\0", "/etc", "q1/.."] {
-            let status = check_fetch(&shuffle, &passthrough(job)).unwrap_err();
-            assert_eq!(status.code(), Code::InvalidArgument, "{job:?}");
-            assert!(!status.message().contains("secret"), "{status}");
+            let fault = check_fetch(&shuffle, &passthrough(job)).unwrap_err();
+            assert_eq!((fault.class, fault.code.as_str()), (ErrorClass::InvalidJob, "request"), "{job:?}");
+            assert!(!fault.message.contains("secret"), "{fault}");
         }
-        assert_eq!(check_fetch(&shuffle, b"\xff\xff").unwrap_err().code(), Code::InvalidArgument);
+        assert_eq!(check_fetch(&shuffle, b"\xff\xff").unwrap_err().class, ErrorClass::InvalidJob);
     }
 
     #[test]
@@ -167,11 +173,11 @@ mod tests {
             fetch("q1", Some(8), ShuffleLayout::Passthrough, ShuffleFileKind::Data),
             fetch("q1", Some(7), ShuffleLayout::Passthrough, ShuffleFileKind::Index),
         ] {
-            let status = check_fetch(&shuffle, &body).unwrap_err();
-            assert_eq!((status.code(), status.message()), (Code::NotFound, "no such shuffle file on this worker"));
+            let missing = Fault::new(ErrorClass::NotFound, "shuffle-fetch", "no such shuffle file on this worker");
+            assert_eq!(check_fetch(&shuffle, &body), Err(missing));
         }
         let no_file = fetch("q1", None, ShuffleLayout::Sort, ShuffleFileKind::Data);
-        assert_eq!(check_fetch(&shuffle, &no_file).unwrap_err().code(), Code::InvalidArgument);
+        assert_eq!(check_fetch(&shuffle, &no_file).unwrap_err().class, ErrorClass::InvalidJob);
     }
 
     #[test]
@@ -179,7 +185,8 @@ mod tests {
         let (_directory, shuffle) = directory();
         let ticket = ResultTicket::new("q1".parse().unwrap(), 4, 11);
         assert_eq!(ResultTicket::parse(&ticket.to_bytes()).unwrap().unwrap(), ticket);
-        assert_eq!(ticket.file(&shuffle).unwrap_err().code(), Code::NotFound);
+        let missing = ticket.file(&shuffle).unwrap_err();
+        assert_eq!((missing.class, missing.code.as_str()), (ErrorClass::NotFound, "result-fetch"));
         let file = workdir::result_file(&shuffle, &"q1".parse().unwrap(), 4, 11);
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(&file, b"x").unwrap();

@@ -1,4 +1,5 @@
 //! The worker's metrics in Prometheus text. All of them are declared here; no label is unbounded.
+//! Pure but for what it asks the host.
 
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
@@ -17,8 +18,9 @@ pub(super) fn render(view: &View) -> String {
     let resident = host::resident_bytes(std::process::id()).unwrap_or(0);
 
     let mut text = String::new();
-    let gauges: [(&str, &str, u64); 10] = [
+    let gauges: [(&str, &str, u64); 11] = [
         ("registered", "1 while a master knows this worker", u64::from(registered)),
+        ("draining", "1 while it takes nothing new and waits until it may leave", u64::from(view.draining.has_begun())),
         ("cores", "cores offered", u64::from(view.offer.cores)),
         ("cores_used", "cores held by running tasks", cores),
         ("tasks_running", "task attempts running", count(running.len())),
@@ -39,6 +41,9 @@ pub(super) fn render(view: &View) -> String {
     for (outcome, total) in [("done", &totals.done), ("failed", &totals.failed), ("cancelled", &totals.cancelled)] {
         let _ = writeln!(text, "lake_worker_tasks_total{{outcome=\"{outcome}\"}} {}", total.load(Ordering::Relaxed));
     }
+    let _ = writeln!(text, "# HELP lake_worker_spilled_bytes_total bytes spilled by task attempts that are done");
+    let _ = writeln!(text, "# TYPE lake_worker_spilled_bytes_total counter");
+    let _ = writeln!(text, "lake_worker_spilled_bytes_total {}", totals.spilled_bytes.load(Ordering::Relaxed));
     text
 }
 

@@ -3,8 +3,10 @@
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
+use lake_proto::quantity::{bytes, duration};
+use lake_proto::web::escape;
+
 use super::View;
-use crate::config::units::show_bytes;
 use crate::drivers::Shown;
 use crate::host;
 use crate::registration::State;
@@ -39,6 +41,9 @@ pub(super) fn render(view: &View) -> String {
             let _ = write!(html, "<p class=\"bad\">Not registered: {}</p>", escape(why));
         }
     }
+    if view.draining.has_begun() {
+        html.push_str("<p>Draining: it takes nothing new and leaves when nothing of it is needed.</p>");
+    }
     write_summary(&mut html, view, &running, &drivers);
     write_tasks(&mut html, &running);
     write_drivers(&mut html, &drivers);
@@ -54,12 +59,12 @@ fn write_summary(html: &mut String, view: &View, running: &[Running], drivers: &
     let resident = host::resident_bytes(std::process::id()).unwrap_or(0);
     let facts = [
         ("Cores", format!("{cores} of {}", view.offer.cores)),
-        ("Memory", show_bytes(view.offer.memory_bytes)),
-        ("Reserved by tasks", show_bytes(view.tasks.memory_used())),
-        ("Promised to drivers", show_bytes(driver_memory)),
-        ("Resident", show_bytes(resident)),
-        ("Disk free", format!("{} of {}", show_bytes(disk.free_bytes), show_bytes(disk.total_bytes))),
-        ("Up", show_seconds(view.started.elapsed().as_secs())),
+        ("Memory", bytes(view.offer.memory_bytes)),
+        ("Reserved by tasks", bytes(view.tasks.memory_used())),
+        ("Promised to drivers", bytes(driver_memory)),
+        ("Resident", bytes(resident)),
+        ("Disk free", format!("{} of {}", bytes(disk.free_bytes), bytes(disk.total_bytes))),
+        ("Up", duration(view.started.elapsed())),
     ];
     html.push_str("<dl>");
     for (name, value) in facts {
@@ -93,7 +98,7 @@ fn write_tasks(html: &mut String, running: &[Running]) {
             task.attempt,
             attempt.cores,
             metrics.rows,
-            show_bytes(metrics.bytes),
+            bytes(metrics.bytes),
             metrics.elapsed_ms / 1000,
         );
     }
@@ -113,7 +118,7 @@ fn write_drivers(html: &mut String, drivers: &[Shown]) {
     let now = SystemTime::now();
     for driver in drivers {
         let id = escape(&driver.driver_id);
-        let age = now.duration_since(driver.since).map_or(0, |age| age.as_secs());
+        let age = now.duration_since(driver.since).unwrap_or_default();
         let _ = write!(
             html,
             "<tr><td><code>{id}</code></td><td><code>{}</code></td><td class=\"n\">{}</td><td class=\"n\">{}</td>\
@@ -122,36 +127,12 @@ fn write_drivers(html: &mut String, drivers: &[Shown]) {
             escape(&driver.app_id),
             driver.epoch,
             driver.pid,
-            show_bytes(driver.memory_bytes),
-            show_seconds(age),
+            bytes(driver.memory_bytes),
+            duration(age),
             escape(driver.end.as_deref().unwrap_or("running")),
         );
     }
     html.push_str("</table>");
-}
-
-fn show_seconds(seconds: u64) -> String {
-    match seconds {
-        0..=119 => format!("{seconds} s"),
-        120..=7199 => format!("{} min", seconds / 60),
-        7200..=172_799 => format!("{} h", seconds / 3600),
-        _ => format!("{} d", seconds / 86_400),
-    }
-}
-
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]
@@ -160,7 +141,6 @@ mod tests {
 
     #[test]
     fn text_from_outside_cannot_become_markup() {
-        assert_eq!(escape("<a href='x'>&\"</a>"), "&lt;a href=&#39;x&#39;&gt;&amp;&quot;&lt;/a&gt;");
         let shown = Shown {
             driver_id: "driver-1".to_owned(),
             app_id: "app-1".to_owned(),

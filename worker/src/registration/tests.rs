@@ -24,16 +24,18 @@ use futures::TryStreamExt;
 use lake_engine::{codec, session};
 use lake_proto::v1::workers_server::{Workers, WorkersServer};
 use lake_proto::v1::{
-    CancelTask, DropQuery, LaunchTask, PrepareQuery, Rejected, Setting, StatusAck, TaskDone, TaskRef, TaskStatus,
-    task_status::Outcome,
+    CancelTask, DropQuery, LaunchTask, PrepareQuery, Rejected, Released, Setting, StatusAck, TaskDone, TaskRef,
+    TaskStatus, task_status::Outcome,
 };
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::task::TaskTracker;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
 use super::*;
-use crate::config::{Config, LogFormat};
+use crate::config::{Config, DEFAULT_LOG_LEVEL, LogFormat};
 use crate::daemon::Worker;
 use crate::drivers::Program;
 
@@ -54,6 +56,7 @@ struct Connection {
 #[derive(Clone)]
 struct Master {
     connections: mpsc::Sender<Connection>,
+    streams: TaskTracker,
 }
 
 #[tonic::async_trait]
@@ -65,13 +68,13 @@ impl Workers for Master {
         let connections = self.connections.clone();
         let (to, answers) = mpsc::channel(64);
         // The stream must be answered before its first message can be relied on.
-        drop(tokio::task::spawn(async move {
+        self.streams.spawn(async move {
             if let Ok(Some(WorkerMessage { message: Some(worker_message::Message::Register(register)) })) =
                 from.message().await
             {
                 let _ = connections.send(Connection { from, to, register }).await;
             }
-        }));
+        });
         Ok(Response::new(ReceiverStream::new(answers)))
     }
 }
@@ -80,6 +83,7 @@ struct Cluster {
     directory: tempfile::TempDir,
     worker: Worker,
     connections: mpsc::Receiver<Connection>,
+    _master: JoinSet<Result<(), tonic::transport::Error>>,
 }
 
 async fn cluster() -> Cluster {
@@ -87,9 +91,10 @@ async fn cluster() -> Cluster {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let (sender, connections) = mpsc::channel(8);
-    let service = WorkersServer::new(Master { connections: sender });
+    let service = WorkersServer::new(Master { connections: sender, streams: TaskTracker::new() });
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    drop(tokio::task::spawn(Server::builder().add_service(service).serve_with_incoming(incoming)));
+    let mut master = JoinSet::new();
+    master.spawn(Server::builder().add_service(service).serve_with_incoming(incoming));
     let config = Config {
         host: "127.0.0.1".to_owned(),
         port: 0,
@@ -99,16 +104,19 @@ async fn cluster() -> Cluster {
         memory_bytes: 1 << 30,
         work_dir: directory.path().join("work"),
         work_dir_ttl: Duration::from_secs(3600),
+        // Longer than any test: it ends when it is released.
+        drain_timeout: Duration::from_secs(600),
         // The first address is nobody's.
         master_url: format!("lake://127.0.0.1:1,127.0.0.1:{port}"),
         log_format: LogFormat::Text,
+        log_level: DEFAULT_LOG_LEVEL.to_owned(),
     };
     let shell = Program {
         executable: "/bin/sh".into(),
-        arguments: |launch, _| vec!["-c".into(), launch.master_url.clone().into()],
+        arguments: Box::new(|launch, _| vec!["-c".into(), launch.master_url.clone().into()]),
     };
     let worker = Worker::start(config, shell).await.unwrap();
-    Cluster { directory, worker, connections }
+    Cluster { directory, worker, connections, _master: master }
 }
 
 impl Cluster {
@@ -376,6 +384,47 @@ async fn a_rejected_worker_drops_everything_and_comes_back_as_a_fresh_one() {
 
 fn is_worker_2(worker: &Worker) -> bool {
     matches!(&*worker.state.borrow(), State::Registered { worker_id, .. } if worker_id == "worker-2")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_draining_worker_tells_every_master_and_leaves_when_it_is_released() {
+    let mut cluster = cluster().await;
+    let mut master = cluster.accept("worker-1").await;
+    assert_eq!((master.register.is_draining, master.register.drain_timeout_ms), (false, 600_000));
+    assert!(!master.heartbeat().await.is_draining);
+    master.send(master_message::Message::Released(Released {})).await;
+    master.send(master_message::Message::Drain(lake_proto::v1::Drain {})).await;
+    in_time(cluster.worker.draining.begun()).await;
+    while !master.heartbeat().await.is_draining {}
+    assert!(get(cluster.worker.offer.http_port, "/metrics").await.contains("lake_worker_draining 1"));
+    drop(master);
+
+    let master = cluster.accept("worker-1").await;
+    assert!(master.register.is_draining);
+    in_time(cluster.worker.state.wait_for(|state| matches!(state, State::Registered { .. }))).await.unwrap();
+    let (failed, ()) =
+        tokio::join!(in_time(cluster.worker.drain()), master.send(master_message::Message::Released(Released {})));
+    assert_eq!(failed, None);
+    in_time(cluster.worker.stop()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_was_given_up_or_is_not_known_and_has_nothing_drains_at_once() {
+    let mut unknown = cluster().await;
+    assert_eq!(in_time(unknown.worker.drain()).await, None);
+    in_time(unknown.worker.stop()).await;
+
+    let mut cluster = cluster().await;
+    let mut master = cluster.accept("worker-1").await;
+    master.heartbeat().await;
+    let rejected = async {
+        while !master.heartbeat().await.is_draining {}
+        master.send(master_message::Message::Rejected(Rejected { failure: None })).await;
+    };
+    let (failed, ()) = tokio::join!(in_time(cluster.worker.drain()), rejected);
+    assert_eq!(failed, None);
+    assert!(cluster.connections.try_recv().is_err(), "it came back under another id");
+    in_time(cluster.worker.stop()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,4 +1,4 @@
-//! One attempt of a task, on the compute threads: decode, put the probe in, run, say what came out.
+//! One attempt of a task, on the compute threads: decode, put the probe in, run, say what came out. Edge.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! From what a task died of to what its master is told: class, whether a repeat may work, and whose output could not
-//! be fetched. Decided by type and by the state of the disk, never by text.
+//! be fetched. Decided by type and by the state of the disk, never by text. Pure but for the look at
+//! the disk.
 
 use std::error::Error;
 use std::path::Path;

@@ -3,13 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ballista_core::extension::SessionConfigHelperExt;
 use ballista_core::registry::BallistaFunctionRegistry;
-use ballista_core::serde::protobuf::KeyValuePair;
 use datafusion::execution::TaskContext;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::prelude::SessionConfig;
-use lake_engine::session::cluster_config;
+use lake_engine::session::{cluster_config, task_context, with_settings};
 use lake_engine::stores::{Profiles, Stores};
 use lake_proto::v1::PrepareQuery;
 use lake_proto::{ErrorClass, Fault, QueryId};
@@ -66,25 +64,12 @@ impl Query {
     /// The context of one attempt.
     pub(super) fn context(&self, task: String) -> Result<Arc<TaskContext>, Fault> {
         let Session { config, shared } = self.session.as_ref().map_err(Clone::clone)?;
-        let functions = &shared.functions;
-        Ok(Arc::new(TaskContext::new(
-            Some(task),
-            self.id.to_string(),
-            config.clone(),
-            functions.scalar_functions.clone(),
-            functions.higher_order_functions.clone(),
-            functions.aggregate_functions.clone(),
-            functions.window_functions.clone(),
-            shared.runtime.clone(),
-        )))
+        let context = task_context(Some(task), &self.id, config.clone(), &shared.functions, shared.runtime.clone());
+        Ok(Arc::new(context))
     }
 }
 
 fn config(message: &PrepareQuery, cores: usize) -> Result<SessionConfig, Fault> {
-    let mut settings = Vec::with_capacity(message.settings.len());
-    for setting in &message.settings {
-        settings.push(KeyValuePair { key: setting.key.clone(), value: Some(setting.value.clone()) });
-    }
     let profiles: Profiles = if message.profiles.is_empty() {
         Profiles::default()
     } else {
@@ -93,6 +78,6 @@ fn config(message: &PrepareQuery, cores: usize) -> Result<SessionConfig, Fault> 
             Fault::new(ErrorClass::Internal, "profiles", message)
         })?
     };
-    let config = cluster_config(cores).update_from_key_value_pair(&settings);
+    let config = with_settings(cluster_config(cores), &message.settings);
     Ok(config.with_extension(Arc::new(Stores::new(profiles))))
 }

@@ -6,21 +6,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::Schema;
 use arrow::ipc::writer::StreamWriter;
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
 use futures::{StreamExt, TryStreamExt};
+use lake_engine::delta::is_actions;
 use tokio::sync::mpsc;
 
 use super::probe::panic_fault;
 
 /// Results up to this size travel inside the task's status.
 pub(super) const INLINE_BYTES: usize = 1 << 20;
-
-const ACTION_COLUMNS: [&str; 4] = ["kind", "json", "rows", "bytes"];
 
 /// Where the rows of a result task are.
 #[derive(Debug, PartialEq, Eq)]
@@ -99,10 +97,6 @@ async fn join(task: SpawnedTask<Result<(), DataFusionError>>) -> Result<(), Data
     })
 }
 
-fn is_actions(schema: &Schema) -> bool {
-    schema.fields().iter().map(|field| field.name().as_str()).eq(ACTION_COLUMNS)
-}
-
 /// Memory that turns into a file when it grows beyond its limit.
 struct Spool {
     limit: usize,
@@ -153,8 +147,6 @@ impl Write for Spool {
 
 #[cfg(test)]
 mod tests {
-    use arrow::datatypes::{DataType, Field};
-
     use super::*;
 
     #[test]
@@ -171,14 +163,5 @@ mod tests {
         spool.write_all(b"6").unwrap();
         assert_eq!(spool.finish().unwrap(), Rows::Filed);
         assert_eq!(fs::read(path).unwrap(), b"123456");
-    }
-
-    #[test]
-    fn action_rows_are_known_by_their_columns() {
-        let schema = |names: &[&str]| {
-            Schema::new(names.iter().map(|name| Field::new(*name, DataType::Utf8, true)).collect::<Vec<_>>())
-        };
-        assert!(is_actions(&schema(&ACTION_COLUMNS)));
-        assert!(!is_actions(&schema(&["kind", "json"])));
     }
 }

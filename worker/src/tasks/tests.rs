@@ -19,6 +19,7 @@ use futures::StreamExt;
 use lake_proto::v1::WorkerMessage;
 use lake_proto::v1::worker_message::Message;
 
+use super::attempt::Output;
 use super::probe::Watch;
 use super::*;
 
@@ -228,7 +229,7 @@ async fn launches_that_cannot_run_are_answered_and_repeats_are_not() {
     tasks.launch(launch("q1", 1));
     assert_eq!(code(&next(&outbox).await), ("unavailable".to_owned(), "query-unknown".to_owned(), true));
     tasks.launch(launch("../q1", 1));
-    assert_eq!(code(&next(&outbox).await).1, "query-id");
+    assert_eq!(code(&next(&outbox).await).1, "internal");
 
     tasks.prepare(&PrepareQuery { query_id: "q1".to_owned(), ..PrepareQuery::default() });
     tasks.launch(launch("q1", 1));
