@@ -1,7 +1,6 @@
 //! A master and workers on loopback, each on ports that the system chose, in a directory of their own.
 
 use std::collections::BTreeMap;
-use std::net::{TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -10,31 +9,26 @@ use anyhow::{Context, Result};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use crate::masters::Masters;
 use crate::process::{Process, binary, children, has_local_port, on_small_disk, signal};
 use crate::submit::{Run, Submit};
 use crate::{DEADLINE, wait_for};
 
 /// The daemons, ended when dropped.
 pub struct Cluster {
-    master: Option<Process>,
+    /// One master, or a group of them.
+    pub masters: Masters,
     workers: Vec<Option<Process>>,
-    addresses: Addresses,
     environment: BTreeMap<String, String>,
     worker_arguments: Vec<String>,
     work_disk_bytes: Option<u64>,
     directory: TempDir,
 }
 
-/// Where the master listens; kept over its restarts.
-#[derive(Debug, Clone)]
-struct Addresses {
-    grpc: String,
-    http: String,
-}
-
 /// How to start a cluster.
 #[derive(Default)]
 pub struct Builder {
+    masters: Option<usize>,
     environment: BTreeMap<String, String>,
     worker_arguments: Vec<String>,
     work_disk_bytes: Option<u64>,
@@ -45,6 +39,13 @@ impl Builder {
     #[must_use]
     pub fn work_disk(mut self, bytes: u64) -> Self {
         self.work_disk_bytes = Some(bytes);
+        self
+    }
+
+    /// More than one master: a group.
+    #[must_use]
+    pub const fn masters(mut self, count: usize) -> Self {
+        self.masters = Some(count);
         self
     }
 
@@ -69,23 +70,21 @@ impl Builder {
         self
     }
 
-    /// Starts a master and `workers` workers with one core each, and waits until all are registered.
+    /// Starts the masters and `workers` workers with one core each, and waits until all are registered.
     ///
     /// # Errors
     /// When one of them does not start.
     pub fn start(self, workers: usize) -> Result<Cluster> {
         let directory = tempfile::Builder::new().prefix("lake-cluster-").tempdir()?;
-        let any = || "127.0.0.1:0".to_owned();
+        let masters = Masters::start(self.masters.unwrap_or(1), &self.environment, directory.path())?;
         let mut cluster = Cluster {
-            master: None,
+            masters,
             workers: Vec::new(),
-            addresses: Addresses { grpc: any(), http: any() },
             environment: self.environment,
             worker_arguments: self.worker_arguments,
             work_disk_bytes: self.work_disk_bytes,
             directory,
         };
-        cluster.start_master()?;
         for _ in 0..workers {
             cluster.add_worker()?;
         }
@@ -108,14 +107,9 @@ impl Cluster {
         Self::builder().start(2)
     }
 
-    /// `lake://host:port`
+    /// `lake://host:port`, with every master.
     pub fn master_url(&self) -> String {
-        format!("lake://{}", self.addresses.grpc)
-    }
-
-    /// `host:port` of the master's web page.
-    pub fn http_address(&self) -> &str {
-        &self.addresses.http
+        self.masters.url()
     }
 
     /// Its directory.
@@ -126,40 +120,6 @@ impl Cluster {
     /// The work directory of a worker.
     pub fn work_directory(&self, worker: usize) -> PathBuf {
         self.directory().join(format!("work-{worker}"))
-    }
-
-    /// Starts the master, or starts it again on its data and its ports.
-    ///
-    /// # Errors
-    /// When it does not start.
-    pub fn start_master(&mut self) -> Result<()> {
-        let port = |address: &str| address.rsplit(':').next().unwrap_or("0").to_owned();
-        let mut command = self.command("lake-master")?;
-        command.args(["--host", "127.0.0.1", "--port", &port(&self.addresses.grpc)]);
-        command.args(["--webui-port", &port(&self.addresses.http)]);
-        command.arg("--data-dir").arg(self.directory().join("master"));
-        let mut master = Process::start("master", command, self.directory())?;
-        self.addresses = Addresses { grpc: master.listening("grpc")?, http: master.listening("http")? };
-        self.master = Some(master);
-        Ok(())
-    }
-
-    /// kill -9 of the master.
-    ///
-    /// # Errors
-    /// When it was not running.
-    pub fn kill_master(&mut self) -> Result<()> {
-        self.master.take().context("the master is not running")?.kill()
-    }
-
-    /// SIGTERM to the master; its exit must be orderly.
-    ///
-    /// # Errors
-    /// When it was not running, does not end, or ends with an error.
-    pub fn stop_master(&mut self) -> Result<()> {
-        let status = self.master.take().context("the master is not running")?.terminate()?;
-        anyhow::ensure!(status.success(), "the master ended with {status}");
-        Ok(())
     }
 
     /// Starts one more worker and returns its number.
@@ -188,6 +148,14 @@ impl Cluster {
     /// When it does not.
     pub fn worker(&mut self, number: usize) -> Result<&mut Process> {
         self.workers.get_mut(number).and_then(Option::as_mut).with_context(|| format!("no worker {number}"))
+    }
+
+    /// `host:port` of a worker's web page.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn worker_http_address(&mut self, number: usize) -> Result<String> {
+        self.worker(number)?.listening("http")
     }
 
     /// kill -9 of a worker; its drivers live on until they notice, as they would.
@@ -262,6 +230,17 @@ impl Cluster {
         })
     }
 
+    /// Waits until a submission has ended, which must be with success, and returns its status.
+    ///
+    /// # Errors
+    /// When it has failed, or has not ended in time.
+    pub fn wait_finished(&self, id: &str) -> Result<serde_json::Value> {
+        let status = self.wait_for_state(id, &["FINISHED", "FAILED", "KILLED", "ERROR"])?;
+        let is_finished = status.get("state").is_some_and(|state| state == "FINISHED");
+        anyhow::ensure!(is_finished, "expected {id} to finish, found {status}");
+        Ok(status)
+    }
+
     /// Submits without waiting and returns the driver's id.
     ///
     /// # Errors
@@ -270,12 +249,6 @@ impl Cluster {
         let run: Run = submit(self.submit().arg("--no-wait")).run()?;
         anyhow::ensure!(run.code == 0, "the submission ended with {run}");
         Ok(run.stdout.trim().to_owned())
-    }
-
-    /// Whether something accepts connections at the master's address.
-    pub fn master_answers(&self) -> bool {
-        let addresses = self.addresses.grpc.to_socket_addrs();
-        addresses.is_ok_and(|mut all| all.any(|address| TcpStream::connect(address).is_ok()))
     }
 
     /// The worker that has a connection from this local port: the one that runs a task which talks to a server.
@@ -303,6 +276,5 @@ impl Drop for Cluster {
             let _ = self.kill_worker(number);
         }
         self.workers.clear();
-        self.master = None;
     }
 }

@@ -1,12 +1,15 @@
 //! What the integration tests stand on: real daemons, a real PostgreSQL server, a real S3 endpoint, and readers of the
 //! results that we did not write.
 //!
-//! Rooms: [`process`] (starting and ending programs), [`cluster`] (master and workers), [`submit`] (`lake-submit`),
-//! [`postgres`], [`s3`], [`oracle`] (reading tables back with Python's deltalake), [`fixture`] (input files).
+//! Rooms: [`process`] (starting and ending programs), [`cluster`] (workers and their [`masters`]), [`submit`] (`lake-submit`),
+//! [`postgres`], [`s3`], [`oracle`] (reading tables back with Python's deltalake), [`http`] (our web pages), [`fixture`]
+//! (input files).
 //! Never here: mocks of our own daemons, sleeps; [`wait_for`] waits for conditions.
 
 pub mod cluster;
 pub mod fixture;
+pub mod http;
+pub mod masters;
 pub mod oracle;
 pub mod postgres;
 pub mod process;

@@ -133,8 +133,6 @@ def main():
         answer = sorted(table, key=order)
     elif verb == "count":
         answer = delta(arguments[0]).num_rows
-    elif verb == "schema":
-        answer = [[field.name, str(field.type)] for field in delta(arguments[0]).schema]
     elif verb == "log":
         answer = log(arguments[0])
     elif verb == "same":

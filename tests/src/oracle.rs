@@ -59,15 +59,6 @@ impl Oracle {
         serde_json::from_value(self.ask(&["count", table])?).context("not a count")
     }
 
-    /// Column names and types of a Delta table.
-    ///
-    /// # Errors
-    /// When the table cannot be read.
-    pub fn schema(&self, table: &str) -> Result<Vec<(String, String)>> {
-        let schema = self.ask(&["schema", table])?;
-        serde_json::from_value(schema).context("not a schema")
-    }
-
     /// The commits in the table's log, oldest first.
     ///
     /// # Errors

@@ -19,6 +19,8 @@ pub struct S3 {
     process: Process,
     address: String,
     directory: TempDir,
+    /// Has the file of the faults that fired.
+    faults: Option<TempDir>,
 }
 
 impl S3 {
@@ -44,7 +46,32 @@ impl S3 {
         command.args(["--access-key", ACCESS_KEY, "--secret-key", SECRET_KEY]).args(arguments).arg(&root);
         let mut process = Process::start("s3-server", command, directory.path())?;
         let address = process.listening("s3")?;
-        Ok(Self { process, address, directory })
+        Ok(Self { process, address, directory, faults: None })
+    }
+
+    /// Starts it with faults, and a file that gets a line for each that fired.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_with_faults(buckets: &[&str], seed: u64, faults: &[&str]) -> Result<Self> {
+        let log = tempfile::Builder::new().prefix("lake-faults-").tempdir()?;
+        let file = log.path().join("fired");
+        let mut arguments = vec!["--seed".to_owned(), seed.to_string()];
+        arguments.extend(["--fault-log".to_owned(), file.display().to_string()]);
+        for fault in faults {
+            arguments.extend(["--fault".to_owned(), (*fault).to_owned()]);
+        }
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let mut server = Self::start_with(buckets, &arguments)?;
+        server.faults = Some(log);
+        Ok(server)
+    }
+
+    /// How many faults of a kind have fired.
+    pub fn fired(&self, kind: &str) -> usize {
+        let file = self.faults.as_ref().map(|log| log.path().join("fired"));
+        let text = file.and_then(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
+        text.lines().filter(|line| line.split(' ').next() == Some(kind)).count()
     }
 
     /// `http://host:port`

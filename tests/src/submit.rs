@@ -15,7 +15,6 @@ use crate::process::{Process, binary, on_small_disk};
 pub struct Submit {
     arguments: Vec<std::ffi::OsString>,
     environment: BTreeMap<String, String>,
-    directory: Option<std::path::PathBuf>,
     program: Option<std::path::PathBuf>,
     disk: Option<(std::path::PathBuf, u64)>,
 }
@@ -76,13 +75,6 @@ impl Submit {
         self.arg("--conf").arg(format!("warehouse.root={root}"))
     }
 
-    /// Its working directory.
-    #[must_use]
-    pub fn current_dir(mut self, directory: impl Into<std::path::PathBuf>) -> Self {
-        self.directory = Some(directory.into());
-        self
-    }
-
     /// Another name of the program, for example a link called spark-submit.
     #[must_use]
     pub fn program(mut self, program: impl Into<std::path::PathBuf>) -> Self {
@@ -132,9 +124,6 @@ impl Submit {
             }
         }
         command.envs(&self.environment);
-        if let Some(directory) = &self.directory {
-            command.current_dir(directory);
-        }
         Ok(command)
     }
 }

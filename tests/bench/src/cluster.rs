@@ -7,8 +7,8 @@ use arrow::array::RecordBatch;
 use datafusion::prelude::SessionContext;
 use lake_engine::delta::{DeltaTable, DeltaTableProvider};
 use lake_engine::driver::{Masters, estimated_scan_bytes, physical_plan};
-use lake_engine::runner::cluster::{ClusterRunner, fresh_query_id};
-use lake_engine::runner::{Query, QueryRunner};
+use lake_engine::runner::cluster::ClusterRunner;
+use lake_engine::runner::{Query, QueryRunner, fresh_query_id};
 use lake_engine::session::{runtime, session};
 use lake_engine::stores::{Profiles, Stores};
 use lake_proto::v1;
@@ -46,8 +46,7 @@ impl Cluster {
         let session = session(runner.session_config(), runtime(4 << 30, &std::env::temp_dir())?, stores.clone());
         for name in names {
             let url = Url::parse(&format!("{}/{name}", tables.as_str().trim_end_matches('/')))?;
-            let snapshot =
-                DeltaTable::open(&stores, &url, None).await?.with_context(|| format!("no table at {url}"))?;
+            let snapshot = DeltaTable::open(&stores, &url).await?.with_context(|| format!("no table at {url}"))?;
             session.register_table(*name, Arc::new(DeltaTableProvider::new(snapshot)))?;
         }
         Ok(Self { runner, session, masters, driver })

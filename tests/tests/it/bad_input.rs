@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use lake_tests::cluster::Cluster;
 use lake_tests::fixture::{Workspace, numbers_csv, tpch};
+use lake_tests::http::get;
 use lake_tests::oracle::Oracle;
 use lake_tests::postgres::Postgres;
 use lake_tests::s3::S3;
@@ -82,7 +83,7 @@ fn sql_with_a_syntax_error_is_refused_at_its_place() -> Result<()> {
 #[test]
 fn sql_that_does_not_plan_is_refused_at_its_place_before_anything_is_written() -> Result<()> {
     let sql = "\n[[table]]\nname = \"gold.t\"\nsql = \"SELECT amuont FROM numbers\"\nmode = \"overwrite\"\n";
-    refused(&(NUMBERS.to_owned() + sql), "invalid-job", "", &["gold.t", "amuont", "job.toml:"])
+    refused(&(NUMBERS.to_owned() + sql), "invalid-job", "sql-plan", &["gold.t", "amuont", "job.toml:"])
 }
 
 #[test]
@@ -104,7 +105,7 @@ fn a_missing_source_file_is_not_found() -> Result<()> {
 #[test]
 fn a_missing_table_of_the_warehouse_is_not_found() -> Result<()> {
     let text = "[[table]]\nname = \"g.t\"\nsql = \"SELECT * FROM other.missing\"\nmode = \"overwrite\"\n";
-    refused(text, "not-found", "", &["other.missing"])
+    refused(text, "not-found", "table", &["other.missing"])
 }
 
 #[test]
@@ -132,7 +133,7 @@ fn bytes_that_are_not_utf8_are_refused() -> Result<()> {
     let text = NUMBERS.replace("bucket = \"int\"", "bucket = \"string\"");
     let job = workspace.job("utf8", &text)?;
     workspace.file("numbers.csv", [numbers_csv(10).as_bytes(), b"11,\xff\xfe,1.00\n"].concat())?;
-    local(&job)?.failed("data-quality", "", &["numbers.csv", "UTF-8"])?;
+    local(&job)?.failed("data-quality", "bad-file", &["numbers.csv", "UTF-8"])?;
     assert_eq!(workspace.tables_with_data(), [""; 0]);
     Ok(())
 }
@@ -239,7 +240,7 @@ fn an_object_store_that_cannot_be_reached_is_unavailable() -> Result<()> {
     let environment = store.environment();
     store.kill()?;
     let (_workspace, job) = numbers_on("lakehouse")?;
-    Submit::local().envs(&environment).arg(&job).run()?.failed("unavailable", "", &["s3://lakehouse"])?;
+    Submit::local().envs(&environment).arg(&job).run()?.failed("unavailable", "store", &["s3://lakehouse"])?;
     Ok(())
 }
 
@@ -247,7 +248,8 @@ fn an_object_store_that_cannot_be_reached_is_unavailable() -> Result<()> {
 fn a_bucket_that_does_not_exist_is_not_found() -> Result<()> {
     let store = S3::start(&["other"])?;
     let (_workspace, job) = numbers_on("lakehouse")?;
-    Submit::local().envs(&store.environment()).arg(&job).run()?.failed("not-found", "", &["lakehouse"])?;
+    let run = Submit::local().envs(&store.environment()).arg(&job).run()?;
+    run.failed("not-found", "object-not-found", &["lakehouse"])?;
     Ok(())
 }
 
@@ -266,7 +268,7 @@ fn wrong_keys_of_a_store_are_denied() -> Result<()> {
     let store = S3::start(&["lakehouse"])?;
     let (_workspace, job) = numbers_on("lakehouse")?;
     let submit = Submit::local().envs(&store.environment()).env("AWS_SECRET_ACCESS_KEY", "not-the-secret");
-    let run = submit.arg(&job).run()?.failed("denied", "", &["s3://lakehouse"])?;
+    let run = submit.arg(&job).run()?.failed("denied", "store-denied", &["s3://lakehouse"])?;
     assert!(!run.stderr.contains("not-the-secret"), "{run}");
     Ok(())
 }
@@ -313,6 +315,14 @@ FROM (SELECT a.id, repeat(md5(cast(a.id * 1000 + b.bucket AS string)), 4) AS wor
 """
 "#;
 
+/// The step's sort had no room: on the disk, or in the memory that it may use once nothing can be written there.
+fn assert_no_room(run: Run) -> Result<()> {
+    let run = run.failed("resource", "", &["gold.sorted"])?;
+    let is_expected = |code: &str| run.stderr.contains(&format!("error[resource/{code}]: "));
+    assert!(is_expected("disk-full") || is_expected("memory"), "{run}");
+    Ok(())
+}
+
 #[test]
 fn a_full_spill_directory_is_resource() -> Result<()> {
     let workspace = Workspace::new()?;
@@ -321,7 +331,7 @@ fn a_full_spill_directory_is_resource() -> Result<()> {
     let disk = workspace.path().join("disk");
     let submit = Submit::new().args(["--deploy-mode", "local", "--driver-memory", "128m"]);
     let submit = submit.arg("--local-dir").arg(&disk).on_disk(&disk, 8 << 20);
-    submit.arg(&job).run()?.failed("resource", "", &["gold.sorted"])?;
+    assert_no_room(submit.arg(&job).run()?)?;
     assert_eq!(workspace.tables_with_data(), [""; 0]);
     Ok(())
 }
@@ -333,8 +343,7 @@ fn a_full_shuffle_directory_is_resource_and_the_worker_stays_up() -> Result<()> 
     let job = workspace.job("full", SORT)?;
     let mut cluster =
         Cluster::builder().work_disk(8 << 20).worker_argument("--memory").worker_argument("512m").start(2)?;
-    let run = cluster.submit().args(["--no-supervise"]).arg(&job).run()?;
-    run.failed("resource", "", &["gold.sorted"])?;
+    assert_no_room(cluster.submit().args(["--no-supervise"]).arg(&job).run()?)?;
     assert_eq!(workspace.tables_with_data(), [""; 0]);
     for number in 0..2 {
         assert!(cluster.worker(number)?.is_running(), "worker {number} has ended");
@@ -346,18 +355,51 @@ fn a_full_shuffle_directory_is_resource_and_the_worker_stays_up() -> Result<()> 
 }
 
 #[test]
-fn a_job_larger_than_memory_spills_or_ends_as_resource_and_the_worker_stays_up() -> Result<()> {
+fn a_sort_larger_than_memory_spills_and_finishes() -> Result<()> {
     let workspace = Workspace::new()?;
-    workspace.file("numbers.csv", numbers_csv(1_000_000))?;
+    workspace.file("numbers.csv", numbers_csv(300_000))?;
     let job = workspace.job("large", SORT)?;
     let mut cluster = Cluster::builder().worker_argument("--memory").worker_argument("512m").start(1)?;
-    let run = cluster.submit().args(["--no-supervise"]).arg(&job).run()?;
-    if run.code == 0 {
-        assert_eq!(Oracle::new().count(&workspace.table("gold.sorted"))?, 10_000_000);
-    } else {
-        run.failed("resource", "", &["gold.sorted"])?;
-        assert_eq!(workspace.tables_with_data(), [""; 0]);
-    }
+    cluster.submit().args(["--no-supervise"]).arg(&job).run()?.succeeded()?;
+    assert_eq!(Oracle::new().count(&workspace.table("gold.sorted"))?, 3_000_000);
+    let metrics = get(&cluster.worker_http_address(0)?, "/metrics")?;
+    let spilled = metrics.lines().find_map(|line| line.strip_prefix("lake_worker_spilled_bytes_total "));
+    let spilled: u64 = spilled.context("no figure of what was spilled")?.parse()?;
+    assert!(spilled > 0, "nothing was spilled:\n{metrics}");
+    Ok(())
+}
+
+/// Keeps all rows of one side in memory, and that cannot spill. The rows are larger than the memory on either side.
+const CROSS_JOIN: &str = r#"
+[[source]]
+name = "numbers"
+kind = "files"
+format = "csv"
+path = "numbers.csv"
+schema = { id = "bigint", bucket = "int", amount = "decimal(12,2)" }
+
+[[table]]
+name = "gold.joined"
+mode = "overwrite"
+sql = """
+WITH words AS (
+    SELECT repeat(md5(cast(a.id * 1000 + b.bucket AS string)), 4) AS word
+    FROM numbers AS a CROSS JOIN (SELECT DISTINCT bucket FROM numbers) AS b
+)
+SELECT max(a.word || b.word) AS longest FROM words AS a CROSS JOIN words AS b
+"""
+"#;
+
+#[test]
+fn a_join_larger_than_memory_is_resource_and_the_worker_stays_up() -> Result<()> {
+    let workspace = Workspace::new()?;
+    workspace.file("numbers.csv", numbers_csv(600_000))?;
+    let job = workspace.job("large", CROSS_JOIN)?;
+    let mut cluster = Cluster::builder().worker_argument("--memory").worker_argument("512m").start(1)?;
+    // Without its limit of memory the join would take years.
+    let submit = cluster.submit().args(["--no-supervise", "--conf", "job.timeout=10m"]);
+    submit.arg(&job).run()?.failed("resource", "memory", &["gold.joined"])?;
+    assert_eq!(workspace.tables_with_data(), [""; 0]);
     assert!(cluster.worker(0)?.is_running());
     let job = workspace.job("small", &NUMBERS.replace("fail_fast", "permissive"))?;
     cluster.submit().arg(&job).run()?.succeeded()?;
@@ -367,7 +409,7 @@ fn a_job_larger_than_memory_spills_or_ends_as_resource_and_the_worker_stays_up()
 #[test]
 fn a_violated_expectation_with_action_fail_commits_nothing() -> Result<()> {
     let expect = "[[table.expect]]\nname = \"few\"\ncheck = \"id < 50\"\naction = \"fail\"\n";
-    refused(&(NUMBERS.to_owned() + expect), "data-quality", "", &["bronze.numbers", "few", "51"])
+    refused(&(NUMBERS.to_owned() + expect), "data-quality", "expectation", &["bronze.numbers", "few", "51"])
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Kills at chosen moments. PostgreSQL's gate holds a read in its middle, so that the moment is certain; every test
 //! also shows that the fault has happened.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, Result};
 use lake_tests::cluster::Cluster;
 use lake_tests::fixture::Workspace;
@@ -39,8 +41,21 @@ mode = "overwrite"
 sql = "SELECT id % 100 AS bucket, count(*) AS numbers, sum(checked) AS total FROM numbers GROUP BY id % 100"
 "#;
 
-fn cluster(server: &Postgres) -> Result<Cluster> {
-    Cluster::builder().env("CRM_URL", &server.url()).start(2)
+/// A job over the gated source, and what it runs on.
+pub(super) struct Gated {
+    pub(super) server: Postgres,
+    pub(super) cluster: Cluster,
+    pub(super) workspace: Workspace,
+    pub(super) job: PathBuf,
+}
+
+/// A job of this name with [`GATED`] and these tables. Its gate is still to be closed.
+pub(super) fn gated(name: &str, tables: &str) -> Result<Gated> {
+    let server = Postgres::start()?;
+    let cluster = Cluster::builder().env("CRM_URL", &server.url()).start(2)?;
+    let workspace = Workspace::new()?;
+    let job = workspace.job(name, &format!("{GATED}{tables}"))?;
+    Ok(Gated { server, cluster, workspace, job })
 }
 
 fn data_commits(table: &str) -> Result<Vec<Commit>> {
@@ -48,7 +63,7 @@ fn data_commits(table: &str) -> Result<Vec<Commit>> {
 }
 
 /// Every number once, in one commit with one transaction of the job.
-fn assert_numbers_once(workspace: &Workspace, table: &str) -> Result<Commit> {
+pub(super) fn assert_numbers_once(workspace: &Workspace, table: &str) -> Result<Commit> {
     let url = workspace.table(table);
     let rows = Oracle::new().rows(&url)?;
     let mut ids: Vec<u64> = rows
@@ -64,7 +79,8 @@ fn assert_numbers_once(workspace: &Workspace, table: &str) -> Result<Commit> {
     Ok(commit)
 }
 
-fn data_files(workspace: &Workspace, table: &str) -> Vec<String> {
+/// Names of the data files in a table's folder, whether a commit names them or not.
+pub(super) fn data_files(workspace: &Workspace, table: &str) -> Vec<String> {
     let folder = workspace.path().join("warehouse").join(table.replace('.', "/"));
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
@@ -73,10 +89,7 @@ fn data_files(workspace: &Workspace, table: &str) -> Vec<String> {
 
 #[test]
 fn a_worker_killed_in_mid_query_changes_nothing_in_the_result() -> Result<()> {
-    let server = Postgres::start()?;
-    let mut cluster = cluster(&server)?;
-    let workspace = Workspace::new()?;
-    let job = workspace.job("mid-query", &format!("{GATED}{GOLD}"))?;
+    let Gated { server, mut cluster, workspace, job } = gated("mid-query", GOLD)?;
     let gate = server.close_gate()?;
     let id = cluster.submit_detached(|submit| submit.args(["--only", "gold.numbers"]).arg(&job))?;
     let ports = gate.wait_for_visitors(1)?;
@@ -84,8 +97,7 @@ fn a_worker_killed_in_mid_query_changes_nothing_in_the_result() -> Result<()> {
     let victim = cluster.worker_with_port(port).context("no worker has the reader's port")?;
     cluster.kill_worker(victim)?;
     gate.open()?;
-    let status = cluster.wait_for_state(&id, &["FINISHED", "FAILED", "ERROR"])?;
-    assert_eq!(status.get("state"), Some(&Value::from("FINISHED")), "{status}");
+    cluster.wait_finished(&id)?;
     let rows = Oracle::new().rows(&workspace.table("gold.numbers"))?;
     assert_eq!(rows.len(), 100);
     for row in &rows {
@@ -97,10 +109,7 @@ fn a_worker_killed_in_mid_query_changes_nothing_in_the_result() -> Result<()> {
 
 #[test]
 fn a_worker_killed_in_mid_write_leaves_orphans_and_one_commit_with_every_row_once() -> Result<()> {
-    let server = Postgres::start()?;
-    let mut cluster = cluster(&server)?;
-    let workspace = Workspace::new()?;
-    let job = workspace.job("mid-write", GATED)?;
+    let Gated { server, mut cluster, workspace, job } = gated("mid-write", "")?;
     let gate = server.close_gate()?;
     let id = cluster.submit_detached(|submit| submit.arg(&job))?;
     let ports = gate.wait_for_visitors(1)?;
@@ -112,8 +121,7 @@ fn a_worker_killed_in_mid_write_leaves_orphans_and_one_commit_with_every_row_onc
     let victim = cluster.worker_with_port(port).context("no worker has the reader's port")?;
     cluster.kill_worker(victim)?;
     gate.open()?;
-    let status = cluster.wait_for_state(&id, &["FINISHED", "FAILED", "ERROR"])?;
-    assert_eq!(status.get("state"), Some(&Value::from("FINISHED")), "{status}");
+    cluster.wait_finished(&id)?;
     let commit = assert_numbers_once(&workspace, "bronze.numbers")?;
     let orphan = |name: &String| !commit.added.iter().any(|path| path.ends_with(name.as_str()));
     assert!(written.iter().any(orphan), "the fault came too late: no file of the killed worker is an orphan");
@@ -122,10 +130,7 @@ fn a_worker_killed_in_mid_write_leaves_orphans_and_one_commit_with_every_row_onc
 
 #[test]
 fn a_driver_killed_before_its_commit_is_started_again_and_no_row_is_there_twice() -> Result<()> {
-    let server = Postgres::start()?;
-    let cluster = cluster(&server)?;
-    let workspace = Workspace::new()?;
-    let job = workspace.job("before-commit", GATED)?;
+    let Gated { server, cluster, workspace, job } = gated("before-commit", "")?;
     let gate = server.close_gate()?;
     let id = cluster.submit_detached(|submit| submit.arg(&job))?;
     gate.wait_for_visitors(1)?;
@@ -137,18 +142,13 @@ fn a_driver_killed_before_its_commit_is_started_again_and_no_row_is_there_twice(
         (status.get("attempt")?.as_u64()? >= 2).then_some(())
     })?;
     gate.open()?;
-    let status = cluster.wait_for_state(&id, &["FINISHED", "FAILED", "ERROR"])?;
-    assert_eq!(status.get("state"), Some(&Value::from("FINISHED")), "{status}");
+    cluster.wait_finished(&id)?;
     assert_numbers_once(&workspace, "bronze.numbers")?;
     Ok(())
 }
 
 #[test]
 fn a_driver_killed_after_a_commit_skips_that_step_and_finishes_the_others() -> Result<()> {
-    let server = Postgres::start()?;
-    let cluster = cluster(&server)?;
-    let workspace = Workspace::new()?;
-    workspace.file("words.csv", "id,word\n1,one\n2,two\n")?;
     let first = r#"
 [[source]]
 name = "words"
@@ -162,7 +162,8 @@ name = "bronze.words"
 from = "words"
 mode = "append"
 "#;
-    let job = workspace.job("after-commit", &format!("{GATED}{first}"))?;
+    let Gated { server, cluster, workspace, job } = gated("after-commit", first)?;
+    workspace.file("words.csv", "id,word\n1,one\n2,two\n")?;
     let gate = server.close_gate()?;
     let id = cluster.submit_detached(|submit| submit.arg(&job))?;
     gate.wait_for_visitors(1)?;
@@ -172,8 +173,7 @@ mode = "append"
     let (_, driver) = cluster.wait_for_driver()?;
     signal(driver, Signal::KILL)?;
     gate.open()?;
-    let status = cluster.wait_for_state(&id, &["FINISHED", "FAILED", "ERROR"])?;
-    assert_eq!(status.get("state"), Some(&Value::from("FINISHED")), "{status}");
+    let status = cluster.wait_finished(&id)?;
     assert!(status.get("attempt").and_then(Value::as_u64) >= Some(2), "{status}");
     assert_numbers_once(&workspace, "bronze.numbers")?;
     assert_eq!(Oracle::new().rows(&workspace.table("bronze.words"))?.len(), 2);
@@ -183,16 +183,13 @@ mode = "append"
 
 #[test]
 fn the_same_submission_sent_twice_runs_once_and_another_job_under_its_id_is_refused() -> Result<()> {
-    let server = Postgres::start()?;
-    let cluster = cluster(&server)?;
-    let workspace = Workspace::new()?;
-    let job = workspace.job("twice", GATED)?;
+    let Gated { server, cluster, workspace, job } = gated("twice", "")?;
     let id = uuid::Uuid::now_v7().to_string();
     server.close_gate()?.open()?;
     let first = cluster.submit_detached(|submit| submit.args(["--submission-id", &id]).arg(&job))?;
     let second = cluster.submit_detached(|submit| submit.args(["--submission-id", &id]).arg(&job))?;
     assert_eq!(first, second);
-    cluster.wait_for_state(&first, &["FINISHED"])?;
+    cluster.wait_finished(&first)?;
     let third = cluster.submit().args(["--submission-id", &id]).arg(&job).run()?.succeeded()?;
     assert!(third.stderr.contains(&first), "{third}");
     assert_numbers_once(&workspace, "bronze.numbers")?;
@@ -204,23 +201,21 @@ fn the_same_submission_sent_twice_runs_once_and_another_job_under_its_id_is_refu
 
 #[test]
 fn a_restarted_master_knows_every_submission_and_brings_the_open_ones_to_their_end() -> Result<()> {
-    let server = Postgres::start()?;
-    let mut cluster = cluster(&server)?;
-    let workspace = Workspace::new()?;
+    let Gated { server, mut cluster, workspace, job: gated_job } = gated("gated", "")?;
     let words = workspace.file("words.csv", "id,word\n1,one\n")?;
     let small = |name: &str, path: &str| {
         format!(
-            "[job]\nname = \"{name}\"\n[warehouse]\nroot = \"warehouse\"\n[[source]]\nname = \"words\"\nkind = \"files\"\n\
-             format = \"csv\"\npath = \"{path}\"\n[[table]]\nname = \"{name}.words\"\nfrom = \"words\"\nmode = \"append\"\n"
+            "[job]\nname = \"{name}\"\n[warehouse]\nroot = \"warehouse\"\n[[source]]\nname = \"words\"\n\
+             kind = \"files\"\nformat = \"csv\"\npath = \"{path}\"\n[[table]]\nname = \"{name}.words\"\n\
+             from = \"words\"\nmode = \"append\"\n"
         )
     };
     let path = words.display().to_string();
     let finished_job = workspace.file("finished.toml", small("finished", &path))?;
     let failed_job = workspace.file("failed.toml", small("failed", "missing.csv"))?;
-    let gated_job = workspace.job("gated", GATED)?;
 
     let finished = cluster.submit_detached(|submit| submit.arg(&finished_job))?;
-    cluster.wait_for_state(&finished, &["FINISHED"])?;
+    cluster.wait_finished(&finished)?;
     let failed = cluster.submit_detached(|submit| submit.args(["--no-supervise"]).arg(&failed_job))?;
     cluster.wait_for_state(&failed, &["FAILED"])?;
     let gate = server.close_gate()?;
@@ -232,9 +227,9 @@ fn a_restarted_master_knows_every_submission_and_brings_the_open_ones_to_their_e
     cluster.submit().args(["--kill", &killed]).run()?.succeeded()?;
     cluster.wait_for_state(&killed, &["KILLED"])?;
 
-    cluster.kill_master()?;
-    assert!(!cluster.master_answers());
-    cluster.start_master()?;
+    cluster.masters.kill(0)?;
+    assert!(!cluster.masters.answers(0));
+    cluster.masters.run(0)?;
     cluster.wait_for_workers(2)?;
     for (id, states) in [
         (&finished, &["FINISHED"][..]),
@@ -246,8 +241,7 @@ fn a_restarted_master_knows_every_submission_and_brings_the_open_ones_to_their_e
         cluster.wait_for_state(id, states)?;
     }
     gate.open()?;
-    let status = cluster.wait_for_state(&running, &["FINISHED", "FAILED", "ERROR"])?;
-    assert_eq!(status.get("state"), Some(&Value::from("FINISHED")), "{status}");
+    cluster.wait_finished(&running)?;
     assert_numbers_once(&workspace, "bronze.numbers")?;
     cluster.submit().args(["--kill", &submitted]).run()?.succeeded()?;
     cluster.wait_for_state(&submitted, &["KILLED"])?;
@@ -257,15 +251,12 @@ fn a_restarted_master_knows_every_submission_and_brings_the_open_ones_to_their_e
 
 #[test]
 fn a_client_that_waits_survives_a_restart_of_the_master() -> Result<()> {
-    let server = Postgres::start()?;
-    let mut cluster = cluster(&server)?;
-    let workspace = Workspace::new()?;
-    let job = workspace.job("waiting", GATED)?;
+    let Gated { server, mut cluster, workspace, job } = gated("waiting", "")?;
     let gate = server.close_gate()?;
     let mut client = cluster.submit().arg(&job).start(workspace.path())?;
     gate.wait_for_visitors(1)?;
-    cluster.kill_master()?;
-    cluster.start_master()?;
+    cluster.masters.kill(0)?;
+    cluster.masters.run(0)?;
     gate.open()?;
     let status = client.wait(DEADLINE)?;
     assert_eq!(status.code(), Some(0), "{}", client.stderr());
@@ -275,10 +266,7 @@ fn a_client_that_waits_survives_a_restart_of_the_master() -> Result<()> {
 
 #[test]
 fn a_killed_submission_ends_its_query_and_commits_nothing() -> Result<()> {
-    let server = Postgres::start()?;
-    let cluster = cluster(&server)?;
-    let workspace = Workspace::new()?;
-    let job = workspace.job("killed", GATED)?;
+    let Gated { server, cluster, workspace, job } = gated("killed", "")?;
     let gate = server.close_gate()?;
     let mut client = cluster.submit().arg(&job).start(workspace.path())?;
     gate.wait_for_visitors(1)?;
@@ -296,10 +284,7 @@ fn a_killed_submission_ends_its_query_and_commits_nothing() -> Result<()> {
 
 #[test]
 fn ctrl_c_detaches_and_the_job_goes_on() -> Result<()> {
-    let server = Postgres::start()?;
-    let cluster = cluster(&server)?;
-    let workspace = Workspace::new()?;
-    let job = workspace.job("detached", GATED)?;
+    let Gated { server, cluster, workspace, job } = gated("detached", "")?;
     let gate = server.close_gate()?;
     let mut client = cluster.submit().arg(&job).start(workspace.path())?;
     gate.wait_for_visitors(1)?;
@@ -309,7 +294,25 @@ fn ctrl_c_detaches_and_the_job_goes_on() -> Result<()> {
     let kill = text.lines().find(|line| line.contains("--kill driver-")).context("it does not say how to kill")?;
     let id = kill.rsplit(' ').next().context("no id")?.to_owned();
     gate.open()?;
-    cluster.wait_for_state(&id, &["FINISHED"])?;
+    cluster.wait_finished(&id)?;
     assert_numbers_once(&workspace, "bronze.numbers")?;
+    Ok(())
+}
+
+#[test]
+fn overlapping_submissions_of_one_job_run_one_after_the_other_and_all_their_rows_are_there() -> Result<()> {
+    let Gated { server, cluster, workspace, job } = gated("overlapping", "")?;
+    let gate = server.close_gate()?;
+    let first = cluster.submit_detached(|submit| submit.arg(&job))?;
+    gate.wait_for_visitors(1)?;
+    let second = cluster.submit_detached(|submit| submit.arg(&job))?;
+    let waiting = cluster.status(&second)?;
+    assert_eq!(waiting.get("state"), Some(&Value::from("SUBMITTED")), "{waiting}");
+    gate.open()?;
+    cluster.wait_finished(&first)?;
+    cluster.wait_finished(&second)?;
+    let table = workspace.table("bronze.numbers");
+    assert_eq!(Oracle::new().count(&table)?, 2 * ROWS);
+    assert_eq!(data_commits(&table)?.len(), 2);
     Ok(())
 }

@@ -8,14 +8,15 @@ use lake_tests::fixture::project;
 use serde_json::Value;
 
 /// Normal dependencies between our crates. A new edge needs a decision record in docs/adr.
-const ALLOWED: [(&str, &[&str]); 10] = [
+const ALLOWED: [(&str, &[&str]); 11] = [
     ("lake-proto", &[]),
     ("lake-master-core", &["lake-proto"]),
+    ("lake-raft", &["lake-proto", "lake-master-core"]),
     ("lake-scheduler-core", &["lake-proto"]),
     ("lake-job", &["lake-proto"]),
     ("lake-engine", &["lake-proto", "lake-job"]),
     ("lake-scheduler", &["lake-proto", "lake-scheduler-core", "lake-engine"]),
-    ("lake-master", &["lake-proto", "lake-master-core", "lake-scheduler"]),
+    ("lake-master", &["lake-proto", "lake-master-core", "lake-raft", "lake-scheduler"]),
     ("lake-worker", &["lake-proto", "lake-engine"]),
     ("lake-client", &["lake-proto", "lake-job", "lake-engine"]),
     ("lake-bench", &["lake-proto", "lake-engine"]),

@@ -1,4 +1,4 @@
-//! An S3 endpoint over a folder, for tests: signed requests, conditional puts, any port.
+//! An S3 endpoint over a folder, for tests: signed requests, conditional puts, any port, and faults on demand.
 //!
 //! Prints `listening s3 <address>`. With `--ignore-conditions` it forgets `If-None-Match`, as stores do that must not
 //! be used for Delta.
@@ -13,7 +13,9 @@ use s3s::auth::SimpleAuth;
 use s3s::service::S3ServiceBuilder;
 use s3s_fs::FileSystem;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
+mod faults;
 mod gate;
 
 #[derive(Parser)]
@@ -28,6 +30,16 @@ struct Options {
     /// Take every put, whatever its conditions.
     #[arg(long)]
     ignore_conditions: bool,
+    /// A fault, KIND:METHOD:PATH:PROBABILITY[:TIMES]; may be repeated. Kinds: lost, lost-500, slow-down, error, expired,
+    /// reset, truncated, delay-MS.
+    #[arg(long = "fault")]
+    faults: Vec<faults::Rule>,
+    /// Decides which requests the faults hit.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Gets a line for every fault that fired.
+    #[arg(long)]
+    fault_log: Option<PathBuf>,
     /// Folder with one folder per bucket.
     root: PathBuf,
 }
@@ -40,14 +52,18 @@ async fn main() -> Result<()> {
     let auth = SimpleAuth::from_single(options.access_key, options.secret_key);
     let mut builder = S3ServiceBuilder::new(gate::Gate::new(options.root, files, options.ignore_conditions));
     builder.set_auth(auth);
-    let service = builder.build();
+    let log = options.fault_log.as_deref();
+    let service = faults::Faulty::new(builder.build(), options.faults, options.seed, log)?;
     let listener = TcpListener::bind(&options.listen).await.context("cannot listen")?;
     println!("listening s3 {}", listener.local_addr()?);
+    let mut connections = JoinSet::new();
     loop {
         let (socket, _) = listener.accept().await?;
+        // What has ended is forgotten, or the set would grow for ever.
+        while connections.try_join_next().is_some() {}
         socket.set_nodelay(true)?;
         let service = service.clone();
-        tokio::spawn(async move {
+        connections.spawn(async move {
             // A client that hangs up is no fault of the server.
             let _ = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(socket), service).await;
         });

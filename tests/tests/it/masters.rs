@@ -1,0 +1,163 @@
+//! Three masters as real processes: their leader killed, stopped in order and frozen; members lost and added.
+
+use anyhow::{Context, Result};
+use lake_tests::DEADLINE;
+use lake_tests::cluster::Cluster;
+use lake_tests::fixture::Workspace;
+use lake_tests::oracle::Oracle;
+use lake_tests::postgres::Postgres;
+use lake_tests::process::signal;
+use lake_tests::submit::Submit;
+use rustix::process::Signal;
+use serde_json::Value;
+
+/// A source that stops in its middle while the gate is closed, and a table of it.
+const JOB: &str = r#"
+[connection.crm]
+kind = "postgres"
+url = { env = "CRM_URL" }
+
+[[source]]
+name = "numbers"
+connection = "crm"
+query = "SELECT n AS id, CASE WHEN n = 30000 THEN gate(n) ELSE n END AS checked FROM generate_series(1::bigint, 40000) AS n"
+
+[[table]]
+name = "bronze.numbers"
+from = "numbers"
+mode = "append"
+
+[[table]]
+name = "gold.numbers"
+mode = "overwrite"
+sql = "SELECT id % 100 AS bucket, count(*) AS numbers FROM bronze.numbers GROUP BY id % 100"
+"#;
+
+/// The part of [`JOB`] that waits; a job without it goes through.
+const GATE: &str = "CASE WHEN n = 30000 THEN gate(n) ELSE n END";
+const ROWS: usize = 40_000;
+
+fn group(server: &Postgres) -> Result<Cluster> {
+    Cluster::builder().masters(3).env("CRM_URL", &server.url()).start(2)
+}
+
+/// Every row once, in one commit, and the gold table of it.
+fn assert_right(workspace: &Workspace) -> Result<()> {
+    let oracle = Oracle::new();
+    let bronze = workspace.table("bronze.numbers");
+    assert_eq!(oracle.rows(&bronze)?.len(), ROWS);
+    let commits: Vec<_> = oracle.commits(&bronze)?.into_iter().filter(|commit| !commit.added.is_empty()).collect();
+    assert_eq!(commits.len(), 1, "{commits:?}");
+    let gold = oracle.rows(&workspace.table("gold.numbers"))?;
+    assert_eq!(gold.len(), 100);
+    assert!(gold.iter().all(|row| row.get(1) == Some(&Value::from("400"))), "{gold:?}");
+    Ok(())
+}
+
+#[test]
+fn the_leader_killed_in_mid_query_loses_nothing_and_its_client_goes_on() -> Result<()> {
+    let server = Postgres::start()?;
+    let mut cluster = group(&server)?;
+    let workspace = Workspace::new()?;
+    let job = workspace.job("leader-killed", JOB)?;
+    let gate = server.close_gate()?;
+    let mut client = cluster.submit().arg(&job).start(cluster.directory())?;
+    gate.wait_for_visitors(1)?;
+    let leader = cluster.masters.leader()?;
+    cluster.masters.kill(leader)?;
+    let next = cluster.masters.leader()?;
+    assert_ne!(next, leader, "the fault did not happen");
+    gate.open()?;
+    let status = client.wait(DEADLINE)?;
+    assert!(status.success(), "the client that waited ended with {status}: {}", client.stderr());
+    assert_right(&workspace)
+}
+
+#[test]
+fn a_rolling_restart_of_all_masters_is_not_noticed_by_a_job() -> Result<()> {
+    let server = Postgres::start()?;
+    let mut cluster = group(&server)?;
+    let workspace = Workspace::new()?;
+    let job = workspace.job("rolling", JOB)?;
+    let gate = server.close_gate()?;
+    let id = cluster.submit_detached(|submit| submit.arg(&job))?;
+    gate.wait_for_visitors(1)?;
+    for master in 0..3 {
+        cluster.masters.stop(master)?;
+        cluster.masters.run(master)?;
+        cluster.masters.wait_for_role(master, &["leader", "follower"])?;
+    }
+    gate.open()?;
+    let status = cluster.wait_for_state(&id, &["FINISHED", "FAILED", "ERROR"])?;
+    assert_eq!(status.get("state"), Some(&Value::from("FINISHED")), "{status}");
+    assert_right(&workspace)
+}
+
+#[test]
+fn a_frozen_leader_is_replaced_and_follows_when_it_wakes() -> Result<()> {
+    let server = Postgres::start()?;
+    let cluster = group(&server)?;
+    let frozen = cluster.masters.leader()?;
+    let pid = cluster.masters.pid(frozen)?;
+    signal(pid, Signal::STOP)?;
+    let next = cluster.masters.leader_but(frozen)?;
+    let workspace = Workspace::new()?;
+    let job = workspace.job("frozen", &JOB.replace(GATE, "n"))?;
+    // Through a follower's address alone: it names the leader.
+    let follower = (0..3).find(|master| *master != frozen && *master != next).context("no follower")?;
+    let url = format!("lake://{}", cluster.masters.address(follower)?);
+    let run = Submit::new().args(["--master", &url]).arg(&job).run()?;
+    assert_eq!(run.code, 0, "{run}");
+    signal(pid, Signal::CONT)?;
+    cluster.masters.wait_for_role(frozen, &["follower"])?;
+    assert_right(&workspace)
+}
+
+#[test]
+fn without_a_majority_nothing_is_accepted_and_with_it_everything_goes_on() -> Result<()> {
+    let server = Postgres::start()?;
+    let mut cluster = group(&server)?;
+    let leader = cluster.masters.leader()?;
+    for master in (0..3).filter(|master| *master != leader) {
+        cluster.masters.kill(master)?;
+    }
+    cluster.masters.wait_for_role(leader, &["no quorum"])?;
+    let workspace = Workspace::new()?;
+    let job = workspace.job("minority", &JOB.replace(GATE, "n"))?;
+    let run = cluster.submit().args(["--connect-timeout", "2s"]).arg(&job).run()?;
+    assert_eq!(run.code, 6, "a submission without a majority ended with {run}");
+    for master in (0..3).filter(|master| *master != leader) {
+        cluster.masters.run(master)?;
+    }
+    let run = cluster.submit().arg(&job).run()?;
+    assert_eq!(run.code, 0, "{run}");
+    assert_right(&workspace)
+}
+
+#[test]
+fn a_master_that_lost_its_disk_is_refused_and_joins_under_a_new_number() -> Result<()> {
+    let mut cluster = Cluster::builder().masters(3).start(1)?;
+    let leader = cluster.masters.leader()?;
+    let lost = (0..3).find(|master| *master != leader).context("no follower")?;
+    cluster.masters.kill(lost)?;
+    std::fs::remove_dir_all(cluster.masters.data_directory(lost))?;
+    let refusal = cluster.masters.run_that_refuses(lost)?;
+    assert!(refusal.contains("error[denied/other-incarnation]") && refusal.contains("members remove"), "{refusal}");
+
+    let number = lost + 1;
+    let (code, text) = cluster.masters.operate(&["remove", &number.to_string()])?;
+    assert_eq!(code, 0, "{text}");
+    let joined = cluster.masters.join()?;
+    let address = cluster.masters.address(joined)?.to_owned();
+    let (code, text) = cluster.masters.operate(&["add", &format!("4@{address}")])?;
+    assert_eq!(code, 0, "{text}");
+    let row = text.lines().find(|line| line.starts_with('4')).context("no row of the new master")?;
+    assert!(row.contains("voter"), "{text}");
+
+    // It counts: with it and one more of three there is a majority.
+    cluster.masters.kill(leader)?;
+    cluster.masters.leader_but(leader)?;
+    let (code, text) = cluster.masters.operate(&["list"])?;
+    assert_eq!(code, 0, "{text}");
+    Ok(())
+}

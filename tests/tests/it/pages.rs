@@ -1,0 +1,45 @@
+//! What a person, a script and Prometheus see of a running cluster, read as they read it.
+
+use anyhow::{Context, Result};
+use lake_tests::http::{get, wait_for_words};
+use serde_json::Value;
+
+use super::faults::{Gated, gated};
+
+#[test]
+fn a_running_query_is_on_the_pages_of_its_master_and_its_worker() -> Result<()> {
+    let Gated { server, mut cluster, workspace: _workspace, job } = gated("watched", "")?;
+    let gate = server.close_gate()?;
+    let id = cluster.submit_detached(|submit| submit.arg(&job))?;
+    let port = gate.wait_for_visitors(1)?.first().copied().context("no port")?;
+    let reader = cluster.worker_with_port(port).context("no worker has the reader's port")?;
+    let status = cluster.status(&id)?;
+    let text = |key: &str| status.get(key).and_then(Value::as_str).map(str::to_owned).with_context(|| key.to_owned());
+    let (app_id, driver_worker) = (text("app_id")?, text("worker_id")?);
+
+    let master = cluster.masters.http_address(0)?.to_owned();
+    wait_for_words(&master, "/", &["watched", &app_id, "RUNNING", &driver_worker, "ALIVE"])?;
+    let applications: Value = serde_json::from_str(&get(&master, "/api/v1/applications")?)?;
+    let application = applications.get(0).context("no application")?;
+    assert_eq!(application.get("app_id").and_then(Value::as_str), Some(app_id.as_str()), "{applications}");
+    assert_eq!(application.get("state").and_then(Value::as_str), Some("RUNNING"), "{applications}");
+    let path = format!("/applications/{app_id}");
+    wait_for_words(&master, &path, &["watched", "bronze.numbers", "RUNNING"])?;
+    let step = r#""table":"bronze.numbers","state":"RUNNING""#;
+    wait_for_words(&master, &format!("/api/v1{path}"), &[step, r#""tasks_running":1"#])?;
+    let figures = [
+        "lake_master_is_leader 1",
+        "lake_master_applications{state=\"RUNNING\"} 1",
+        "lake_master_workers{state=\"ALIVE\"} 2",
+        "lake_master_queries 1",
+    ];
+    wait_for_words(&master, "/metrics", &figures)?;
+
+    let worker = cluster.worker_http_address(reader)?;
+    wait_for_words(&worker, "/", &["registered at", &app_id, "Running tasks (1)"])?;
+    wait_for_words(&worker, "/metrics", &["lake_worker_registered 1", "lake_worker_tasks_running 1"])?;
+    gate.open()?;
+    cluster.wait_finished(&id)?;
+    wait_for_words(&master, &path, &["FINISHED", "COMMITTED"])?;
+    Ok(())
+}
