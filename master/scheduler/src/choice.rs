@@ -31,10 +31,15 @@ pub(crate) fn choose(scan_bytes: u64, cap: Option<u32>, cluster: Cluster, settin
     if scan_bytes >= settings.small_query_bytes {
         return Choice::Cut;
     }
-    let cap = cap.filter(|cap| *cap > 0).unwrap_or(u32::MAX);
+    let cap = self::cap(cap);
     let alone = cluster.largest.min(cap).min(useful);
     let together = cluster.total.min(cap).min(useful);
     if u64::from(alone) * 2 > u64::from(together) { Choice::Whole { cores: alone } } else { Choice::Cut }
+}
+
+/// The cores an application may use; none and zero mean all.
+pub(crate) fn cap(cap: Option<u32>) -> u32 {
+    cap.filter(|cap| *cap > 0).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

@@ -36,6 +36,7 @@ mod progress;
 mod services;
 mod settings;
 mod status;
+mod uncuttable;
 
 pub use handle::{Scheduler, WorkerInfo};
 /// Version of the plan codec that drivers, masters and workers must share.

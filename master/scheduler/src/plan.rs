@@ -20,8 +20,9 @@ use lake_engine::session::{task_context, with_settings};
 use lake_proto::{AppId, ErrorClass, Fault, QueryId, v1};
 use lake_scheduler_core::{QueryDefinition, StageDefinition, StageId};
 
-use crate::choice::{Choice, Cluster, choose};
+use crate::choice::{Choice, Cluster, cap, choose};
 use crate::settings::SchedulerSettings;
+use crate::uncuttable::is_uncuttable;
 
 /// What planning needs and can be shared by all queries.
 pub(crate) struct Planner {
@@ -89,7 +90,11 @@ impl Planner {
         let within = |error: EngineError| Fault::from(error.within(format!("planning query {id} ({})", request.label)));
         let context = self.context(id, &request.settings);
         let plan = codec::decode_plan(&request.plan, &context, self.codec.as_ref()).map_err(within)?;
-        let (stages, cores) = match choose(request.estimated_scan_bytes, cores_cap, cluster, settings) {
+        let mut choice = choose(request.estimated_scan_bytes, cores_cap, cluster, settings);
+        if choice == Choice::Cut && is_uncuttable(&plan) {
+            choice = Choice::Whole { cores: cluster.largest.min(cap(cores_cap)).max(1) };
+        }
+        let (stages, cores) = match choice {
             Choice::Whole { cores } => (vec![whole(plan)], cores),
             Choice::Cut => (cut(id, plan, context.session_config()).map_err(within)?, 1),
         };

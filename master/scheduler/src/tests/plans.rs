@@ -84,6 +84,15 @@ async fn stages_whose_rows_depend_on_chance_or_on_the_order_of_a_shuffle_are_kno
 }
 
 #[tokio::test]
+async fn a_join_that_gives_out_unmatched_rows_of_a_collected_side_is_not_cut() {
+    // NOT IN over nullable columns: each task would let through what its own slice does not exclude.
+    let sql = "SELECT name FROM customers WHERE country NOT IN (SELECT item FROM orders)";
+    let plan = plan(sql, HUGE).await;
+    let shapes: Vec<Shape> = plan.stages.values().map(|stage| stage.shape).collect();
+    assert_eq!(shapes, [Shape::Whole]);
+}
+
+#[tokio::test]
 async fn a_small_query_is_not_cut() {
     let plan = plan("SELECT item, count(*) FROM orders GROUP BY item", 1_000).await;
     assert_eq!(plan.stages.len(), 1);
