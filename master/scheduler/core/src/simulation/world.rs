@@ -1,0 +1,461 @@
+//! Workers, queries, reports under way and faults of one seed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lake_proto::{AppId, ErrorClass, Fault, QueryId, WorkerId};
+
+use crate::{
+    Action, Attempt, AttemptRef, Event, Kept, Launch, Outcome, Queries, QueryDefinition, QueryEnd, StageDefinition,
+    StageId, TaskIndex,
+};
+
+use super::oracle::{Contents, Output, ROWS_PER_TASK, Rows, derive, expected_rows, row_id};
+
+const MAX_STEPS: u32 = 20_000;
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    fn index(&mut self, length: usize) -> usize {
+        usize::try_from(self.below(length as u64)).unwrap()
+    }
+
+    fn percent(&mut self, chance: u64) -> bool {
+        self.below(100) < chance
+    }
+}
+
+struct Running {
+    launch: Launch,
+    /// What the reader saw when it was launched.
+    inputs: Vec<(StageId, WorkerId, Attempt)>,
+    cancelled: bool,
+}
+
+struct Submitted {
+    definition: QueryDefinition,
+    cancelled: bool,
+    user_error: bool,
+}
+
+pub(super) struct World {
+    random: Random,
+    machine: Queries<Output>,
+    workers: BTreeMap<WorkerId, u32>,
+    caps: BTreeMap<AppId, u32>,
+    running: Vec<Running>,
+    in_flight: Vec<Event<Output>>,
+    files: BTreeMap<(QueryId, Attempt), (WorkerId, Output)>,
+    used_attempts: BTreeSet<(QueryId, Attempt)>,
+    queries: BTreeMap<QueryId, Submitted>,
+    ended: BTreeSet<QueryId>,
+    retired: BTreeSet<QueryId>,
+    finished: u64,
+    /// Attempts that were cancelled although their query goes on.
+    superseded: u64,
+    next_worker: u32,
+    next_query: u32,
+    faults: u32,
+    budget: u32,
+}
+
+impl World {
+    pub(super) fn new(seed: u64) -> Self {
+        let mut random = Random(seed);
+        let budget = if seed.is_multiple_of(4) { 0 } else { u32::try_from(random.below(25)).unwrap() };
+        Self {
+            random,
+            machine: Queries::default(),
+            workers: BTreeMap::new(),
+            caps: BTreeMap::new(),
+            running: Vec::new(),
+            in_flight: Vec::new(),
+            files: BTreeMap::new(),
+            used_attempts: BTreeSet::new(),
+            queries: BTreeMap::new(),
+            ended: BTreeSet::new(),
+            retired: BTreeSet::new(),
+            finished: 0,
+            superseded: 0,
+            next_worker: 0,
+            next_query: 0,
+            faults: 0,
+            budget,
+        }
+    }
+
+    /// How many queries finished, and how many attempts were superseded.
+    pub(super) fn run(mut self) -> (u64, u64) {
+        for app in 0..=self.random.below(2) {
+            let cap = u32::try_from(self.random.below(4)).unwrap();
+            self.caps.insert(format!("app-{app}").parse().unwrap(), cap);
+        }
+        let queries = 1 + self.random.below(4);
+        for _ in 0..=self.random.below(3) {
+            self.join();
+        }
+        for _ in 0..queries {
+            if self.random.percent(70) {
+                self.submit();
+            }
+        }
+        let mut steps = 0;
+        loop {
+            if self.is_idle() && u64::from(self.next_query) < queries {
+                self.submit();
+            }
+            if self.is_idle() && self.machine.has_queries() {
+                // Only a missing worker may hold things up.
+                let is_stuck = self.machine.workers().any(|worker| !worker.is_draining);
+                assert!(!is_stuck, "queries wait although workers are idle: {:?}", self.machine);
+                if self.budget > 0 && self.random.percent(10) {
+                    self.budget -= 1;
+                    self.faults += 1;
+                    let waiting: Vec<QueryId> = self.machine.queries().map(|view| view.query).collect();
+                    for query in waiting {
+                        self.event(Event::WorkersAwaitedInVain { query });
+                    }
+                } else {
+                    self.join();
+                }
+            }
+            if !self.machine.has_queries() && self.is_idle() && u64::from(self.next_query) >= queries {
+                break;
+            }
+            steps += 1;
+            assert!(steps < MAX_STEPS, "no end after {steps} steps");
+            self.step();
+        }
+        self.check_end()
+    }
+
+    fn is_idle(&self) -> bool {
+        self.running.is_empty() && self.in_flight.is_empty()
+    }
+
+    fn step(&mut self) {
+        if self.budget > 0 && self.random.percent(12) {
+            self.budget -= 1;
+            self.fault();
+        }
+        if self.random.percent(10) {
+            self.release();
+        }
+        if self.random.percent(50) && !self.in_flight.is_empty() {
+            let index = self.random.index(self.in_flight.len());
+            let event =
+                if self.random.percent(15) { self.in_flight[index].clone() } else { self.in_flight.swap_remove(index) };
+            self.event(event);
+        } else if !self.running.is_empty() {
+            let index = self.random.index(self.running.len());
+            let attempt = self.running.swap_remove(index);
+            self.work(attempt);
+        }
+    }
+
+    fn fault(&mut self) {
+        match self.random.below(10) {
+            0..=2 => {
+                let victims: Vec<WorkerId> = self.workers.keys().cloned().collect();
+                if victims.is_empty() {
+                    return;
+                }
+                self.faults += 1;
+                let victim = victims[self.random.index(victims.len())].clone();
+                self.kill(&victim);
+            }
+            3 => self.join(),
+            4 => {
+                let victims: Vec<WorkerId> = self.workers.keys().cloned().collect();
+                if !victims.is_empty() {
+                    let worker = victims[self.random.index(victims.len())].clone();
+                    self.event(Event::WorkerDraining { worker });
+                }
+            }
+            5..=6 => {
+                let files: Vec<(QueryId, Attempt)> = self.files.keys().cloned().collect();
+                if !files.is_empty() {
+                    self.faults += 1;
+                    self.files.remove(&files[self.random.index(files.len())]);
+                }
+            }
+            7 => {
+                let ids: Vec<QueryId> = self.queries.keys().cloned().collect();
+                if !ids.is_empty() {
+                    let query = ids[self.random.index(ids.len())].clone();
+                    self.queries.get_mut(&query).unwrap().cancelled = true;
+                    self.event(Event::QueryCancelled { query });
+                }
+            }
+            // A report from nowhere.
+            8 => {
+                let worker = format!("worker-{}", self.random.below(6)).parse().unwrap();
+                let query = format!("query-{}", self.random.below(4)).parse().unwrap();
+                let attempt = Attempt(1_000_000 + self.random.below(10));
+                self.event(Event::AttemptEnded { worker, query, attempt, outcome: Outcome::Cancelled });
+            }
+            _ => {
+                let index = self.running.len();
+                if index > 0 {
+                    let index = self.random.index(index);
+                    let attempt = self.running.swap_remove(index);
+                    self.faults += 1;
+                    let fault = if self.random.percent(25) {
+                        self.queries.get_mut(&attempt.launch.attempt.query).unwrap().user_error = true;
+                        Outcome::Failed(Fault::new(ErrorClass::InvalidJob, "sql-runtime", "the user's fault"))
+                    } else {
+                        Outcome::FailedTransiently(Fault::new(ErrorClass::Unavailable, "store", "for a while"))
+                    };
+                    self.report(&attempt.launch, fault);
+                }
+            }
+        }
+    }
+
+    fn join(&mut self) {
+        let worker: WorkerId = format!("worker-{}", self.next_worker).parse().unwrap();
+        self.next_worker += 1;
+        let cores = 1 + u32::try_from(self.random.below(3)).unwrap();
+        self.workers.insert(worker.clone(), cores);
+        self.event(Event::WorkerJoined { worker, cores, is_draining: false });
+    }
+
+    fn kill(&mut self, worker: &WorkerId) {
+        self.workers.remove(worker);
+        let (dying, others): (Vec<Running>, Vec<Running>) =
+            std::mem::take(&mut self.running).into_iter().partition(|attempt| attempt.launch.worker == *worker);
+        self.running = others;
+        // Some of its attempts still end and report it, before the loss is noticed or after.
+        for attempt in dying {
+            if self.random.percent(30) {
+                self.work(attempt);
+            }
+        }
+        self.files.retain(|_, (holder, _)| holder != worker);
+        if self.random.percent(50) {
+            self.event(Event::WorkerLost { worker: worker.clone() });
+        } else {
+            self.in_flight.push(Event::WorkerLost { worker: worker.clone() });
+        }
+    }
+
+    /// A draining worker that is not needed leaves with its files. That is no fault: no query may notice it.
+    fn release(&mut self) {
+        let draining = self.machine.workers().filter(|worker| worker.is_draining).map(|worker| worker.worker);
+        let leaving = draining.into_iter().find(|worker| !self.machine.is_needed(worker));
+        let Some(worker) = leaving.filter(|worker| self.workers.contains_key(worker)) else { return };
+        assert!(self.running.iter().all(|running| running.launch.worker != worker), "{worker} left with an attempt");
+        self.workers.remove(&worker);
+        self.files.retain(|_, (holder, _)| *holder != worker);
+        let actions = self.machine.on_event(Event::WorkerLost { worker });
+        assert!(actions.is_empty(), "a worker that was not needed is missed: {actions:?}");
+        self.check();
+    }
+
+    fn submit(&mut self) {
+        let id: QueryId = format!("query-{}", self.next_query).parse().unwrap();
+        self.next_query += 1;
+        let apps: Vec<AppId> = self.caps.keys().cloned().collect();
+        let app = apps[self.random.index(apps.len())].clone();
+        let count = 1 + self.random.below(5);
+        let mut stages: Vec<StageDefinition> = Vec::new();
+        for number in 0..count {
+            let mut inputs = BTreeSet::new();
+            for _ in 0..self.random.below(3) {
+                if number > 0 {
+                    inputs.insert(stages[self.random.index(stages.len())].id);
+                }
+            }
+            let cores = if self.random.percent(15) { 1 + u32::try_from(self.random.below(4)).unwrap() } else { 1 };
+            let tasks = 1 + u32::try_from(self.random.below(4)).unwrap();
+            let id = StageId(u32::try_from(number).unwrap() + 1);
+            let is_repeatable = self.random.percent(65);
+            stages.push(StageDefinition { id, inputs, tasks, cores, is_repeatable });
+        }
+        let definition = QueryDefinition { id: id.clone(), cores_cap: Some(self.caps[&app]), app, stages };
+        let submitted = Submitted { definition: definition.clone(), cancelled: false, user_error: false };
+        self.queries.insert(id, submitted);
+        self.event(Event::QuerySubmitted(definition));
+    }
+
+    /// The attempt does its work, or finds that it cannot.
+    fn work(&mut self, attempt: Running) {
+        let AttemptRef { query, stage, task, attempt: number } = attempt.launch.attempt.clone();
+        if attempt.cancelled && self.random.percent(70) {
+            self.report(&attempt.launch, Outcome::Cancelled);
+            return;
+        }
+        let definition = &self.queries[&query].definition;
+        let stage = definition.stages.iter().find(|candidate| candidate.id == stage).unwrap().clone();
+        let mut output = Output::default();
+        if stage.inputs.is_empty() {
+            for row in 0..ROWS_PER_TASK {
+                output.rows.insert(row_id(stage.id, task, row), 1);
+            }
+        }
+        for (producer, holder, input) in &attempt.inputs {
+            let Some((_, file)) = self.files.get(&(query.clone(), *input)) else {
+                let fault = Fault::new(ErrorClass::Unavailable, "shuffle-fetch", "the file is gone");
+                let outcome = Outcome::FetchFailed { producer: *producer, holder: holder.clone(), fault };
+                self.report(&attempt.launch, outcome);
+                return;
+            };
+            for (row, count) in &file.rows {
+                if row % u64::from(stage.tasks) == u64::from(task.0) {
+                    *output.rows.entry(*row).or_default() += count;
+                }
+            }
+            derive(&mut output.contents, &file.contents);
+        }
+        if !stage.is_repeatable {
+            output.contents.insert((stage.id, task), number);
+        }
+        let is_result = definition.stages.last().unwrap().id == stage.id;
+        let kept = if is_result && self.random.percent(50) { Kept::InReport } else { Kept::OnWorker };
+        self.files.insert((query, number), (attempt.launch.worker.clone(), output.clone()));
+        self.report(&attempt.launch, Outcome::Done { output, kept });
+    }
+
+    fn report(&mut self, launch: &Launch, outcome: Outcome<Output>) {
+        let worker = launch.worker.clone();
+        let AttemptRef { query, attempt, .. } = launch.attempt.clone();
+        self.in_flight.push(Event::AttemptEnded { worker, query, attempt, outcome });
+    }
+
+    fn event(&mut self, event: Event<Output>) {
+        let actions = self.machine.on_event(event);
+        for action in actions {
+            self.act(action);
+        }
+        self.check();
+    }
+
+    fn act(&mut self, action: Action<Output>) {
+        match action {
+            Action::Launch(launch) => {
+                let AttemptRef { query, stage, attempt, .. } = launch.attempt.clone();
+                assert!(!self.ended.contains(&query), "an attempt of an ended query is launched");
+                assert!(self.used_attempts.insert((query.clone(), attempt)), "attempt {attempt} is used twice");
+                let stages = &self.queries[&query].definition.stages;
+                let stage = stages.iter().find(|candidate| candidate.id == stage).unwrap();
+                let mut inputs = Vec::new();
+                for producer in &stage.inputs {
+                    let expected = stages.iter().find(|candidate| candidate.id == *producer).unwrap().tasks;
+                    let found = self.machine.inputs(&query, *producer).expect("launched before its input is complete");
+                    let tasks: BTreeSet<TaskIndex> = found.iter().map(|input| input.task).collect();
+                    assert_eq!(tasks, (0..expected).map(TaskIndex).collect());
+                    assert_eq!(found.len(), tasks.len());
+                    inputs.extend(found.iter().map(|input| (*producer, input.worker.clone(), input.attempt)));
+                }
+                // A message to a worker that has just died is lost with it.
+                if self.workers.contains_key(&launch.worker) {
+                    self.running.push(Running { launch, inputs, cancelled: false });
+                }
+            }
+            Action::Cancel { worker, attempt } => {
+                if !self.ended.contains(&attempt.query) {
+                    self.check_superseded(&attempt);
+                    self.superseded += 1;
+                }
+                let running = self.running.iter_mut().find(|running| running.launch.attempt == attempt);
+                if let Some(running) = running {
+                    assert_eq!(running.launch.worker, worker);
+                    running.cancelled = true;
+                }
+            }
+            Action::Ended { query, end } => self.ended(query, end),
+            Action::Retired { query } => {
+                assert!(self.ended.contains(&query));
+                assert!(self.retired.insert(query), "a query retires twice");
+            }
+            Action::Refused { query, fault } => panic!("query {query} was refused: {fault}"),
+        }
+    }
+
+    fn ended(&mut self, query: QueryId, end: QueryEnd<Output>) {
+        assert!(self.ended.insert(query.clone()), "a query ends twice");
+        let submitted = &self.queries[&query];
+        match end {
+            QueryEnd::Finished(pieces) => {
+                self.finished += 1;
+                let mut rows = Rows::new();
+                let mut contents = Contents::new();
+                for piece in &pieces {
+                    for (row, count) in &piece.output.rows {
+                        *rows.entry(*row).or_default() += count;
+                    }
+                    derive(&mut contents, &piece.output.contents);
+                }
+                let tasks: Vec<TaskIndex> = pieces.iter().map(|piece| piece.task).collect();
+                let expected = submitted.definition.stages.last().unwrap().tasks;
+                assert_eq!(tasks, (0..expected).map(TaskIndex).collect::<Vec<_>>());
+                assert_eq!(rows, expected_rows(&submitted.definition), "query {query} counted wrongly");
+            }
+            QueryEnd::Failed(fault) => match fault.class {
+                ErrorClass::Cancelled => assert!(submitted.cancelled),
+                ErrorClass::InvalidJob => assert!(submitted.user_error),
+                _ => assert!(self.faults > 0, "query {query} failed without any fault: {fault}"),
+            },
+        }
+    }
+
+    /// Only what reads a stage that is not repeatable is ever told to end while its query goes on, and only once.
+    fn check_superseded(&self, attempt: &AttemptRef) {
+        assert!(!self.machine.awaits(&attempt.query, attempt.attempt), "{attempt:?} is cancelled and awaited");
+        let stages = &self.queries[&attempt.query].definition.stages;
+        let mut at_risk: BTreeSet<StageId> = BTreeSet::new();
+        for stage in stages {
+            let reads = |input: &StageId| {
+                at_risk.contains(input) || stages.iter().any(|other| other.id == *input && !other.is_repeatable)
+            };
+            if stage.inputs.iter().any(reads) {
+                at_risk.insert(stage.id);
+            }
+        }
+        assert!(at_risk.contains(&attempt.stage), "{attempt:?} reads nothing that could change");
+        let is_known = |running: &Running| running.launch.attempt == *attempt && running.cancelled;
+        assert!(!self.running.iter().any(is_known), "{attempt:?} is cancelled twice");
+    }
+
+    fn check(&self) {
+        self.machine.ledger.audit();
+        for worker in self.machine.workers() {
+            assert!(worker.used <= worker.cores, "{worker:?} is overbooked");
+            let real: u32 = self
+                .running
+                .iter()
+                .filter(|running| running.launch.worker == worker.worker)
+                .map(|running| running.launch.cores)
+                .sum();
+            assert!(real <= worker.used, "{worker:?} runs more than is booked");
+        }
+        for (app, cap) in &self.caps {
+            let used = self.machine.ledger.used_by(app);
+            assert!(*cap == 0 || used <= *cap, "{app} uses {used} cores of {cap}");
+        }
+    }
+
+    fn check_end(mut self) -> (u64, u64) {
+        assert_eq!(self.ended.len(), self.queries.len(), "not every query has ended");
+        assert_eq!(self.retired, self.ended, "not every query has left");
+        assert!(self.machine.ledger.is_empty());
+        for app in self.caps.keys().cloned().collect::<Vec<_>>() {
+            self.event(Event::ApplicationEnded { app });
+        }
+        assert!(!self.machine.has_applications());
+        (self.finished, self.superseded)
+    }
+}
