@@ -1,6 +1,7 @@
 //! Wiring: what starts in which order, and ends in the opposite one. Edge.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use axum::serve::ListenerExt;
 use lake_proto::{ErrorClass, Fault};
 use lake_raft::{PeersService, RaftThread, Role, Starting};
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tonic::transport::server::TcpIncoming;
 
 use crate::config::Config;
@@ -52,8 +53,7 @@ pub async fn start(config: &Config) -> Result<Server, Fault> {
         joins: config.join,
     };
     let opened = tokio::task::spawn_blocking(move || lake_raft::open(options)).await;
-    let (raft, peers, starting) =
-        opened.map_err(|error| internal(format!("the log could not be opened: {error}")))??;
+    let (raft, peers, starting) = opened.map_err(|error| unreadable(&config.data_dir, &error))??;
     let reachable_host = (!grpc_address.ip().is_unspecified()).then(|| url_host(&config.host));
     let master = Master::new(raft, reachable_host, grpc_address.port());
 
@@ -218,6 +218,17 @@ fn advertised(config: &Config, port: u16) -> String {
 fn url_host(host: &str) -> String {
     let is_bare_v6 = host.contains(':') && !host.starts_with('[');
     if is_bare_v6 { format!("[{host}]") } else { host.to_owned() }
+}
+
+/// The reader of the log's file panics on some damages.
+fn unreadable(data_dir: &Path, error: &JoinError) -> Fault {
+    let message = format!(
+        "the raft log in {} is damaged and cannot be read ({error}); restore the directory from a backup, or in a group of \
+         several remove this master with 'lake-master members remove' and let it join under a new --id with an empty \
+         --data-dir",
+        data_dir.display()
+    );
+    Fault::new(ErrorClass::Internal, "raft-log", message)
 }
 
 fn internal(message: String) -> Fault {

@@ -144,7 +144,10 @@ impl Store {
     }
 
     fn load(database: Result<Database, redb::DatabaseError>, path: String, id: u64) -> Result<Self, Error> {
-        let failed = |source: redb::Error| Error::Database { path: path.clone(), source: Box::new(source) };
+        let failed = |source: redb::Error| match source {
+            redb::Error::Corrupted(_) => Error::Damaged { path: path.clone(), what: "the file" },
+            source => Error::Database { path: path.clone(), source: Box::new(source) },
+        };
         let mut store = Self {
             database: database.map_err(|error| failed(error.into()))?,
             path: path.clone(),

@@ -117,6 +117,17 @@ fn an_entry_that_is_missing_or_changed_is_found_at_the_start() {
 }
 
 #[test]
+fn a_truncated_file_is_damaged_not_a_question_of_space() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("raft.redb");
+    drop(Store::open(&file, 1).unwrap());
+    let length = std::fs::metadata(&file).unwrap().len();
+    std::fs::File::options().write(true).open(&file).unwrap().set_len(length - 3_000).unwrap();
+    let error = Store::open(&file, 1).err().unwrap();
+    assert!(matches!(error, Error::Damaged { .. }), "{error}");
+}
+
+#[test]
 fn a_directory_is_made_once_and_remembers_its_group() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("raft.redb");
