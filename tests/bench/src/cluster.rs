@@ -1,6 +1,7 @@
 //! Queries on the cluster, as a client-mode driver runs them. Edge.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use arrow::array::RecordBatch;
@@ -12,11 +13,15 @@ use lake_engine::runner::{Query, QueryRunner, fresh_query_id};
 use lake_engine::session::{runtime, session};
 use lake_engine::stores::{Profiles, Stores};
 use lake_proto::v1;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use url::Url;
+
+/// A driver that is silent for 30 s is taken for lost.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 
 /// A driver of this process.
 pub(crate) struct Cluster {
+    _alive: oneshot::Sender<()>,
     runner: ClusterRunner,
     session: SessionContext,
     masters: Masters,
@@ -49,7 +54,7 @@ impl Cluster {
             let snapshot = DeltaTable::open(&stores, &url).await?.with_context(|| format!("no table at {url}"))?;
             session.register_table(*name, Arc::new(DeltaTableProvider::new(snapshot)))?;
         }
-        Ok(Self { runner, session, masters, driver })
+        Ok(Self { _alive: stay_alive(Masters::new(master)?, driver.clone())?, runner, session, masters, driver })
     }
 
     pub(crate) async fn query(&self, sql: &str) -> anyhow::Result<Vec<RecordBatch>> {
@@ -72,4 +77,24 @@ impl Cluster {
         v1::drivers_client::DriversClient::new(channel).finish(finish).await?;
         Ok(())
     }
+}
+
+/// Tells the master that the driver lives until the answer is dropped, from a thread of its own: DataFusion keeps the
+/// others busy for longer than a driver may be silent, connections made there included.
+fn stay_alive(masters: Masters, driver: v1::DriverIdentity) -> anyhow::Result<oneshot::Sender<()>> {
+    let (alive, mut over) = oneshot::channel();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name("sign-of-life".to_owned()).spawn(move || {
+        runtime.block_on(async {
+            while matches!(over.try_recv(), Err(oneshot::error::TryRecvError::Empty)) {
+                let report = v1::DriverProgressRequest { driver: Some(driver.clone()), steps: Vec::new() };
+                // A master that does not answer is asked again; the next query says what is wrong.
+                if let Ok(channel) = masters.channel().await {
+                    let _ = v1::drivers_client::DriversClient::new(channel).report_progress(report).await;
+                }
+                let _ = tokio::time::timeout(SIGN_OF_LIFE, &mut over).await;
+            }
+        });
+    })?;
+    Ok(alive)
 }
