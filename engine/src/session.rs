@@ -20,6 +20,7 @@ use crate::Result;
 use crate::moment::Moment;
 use crate::plain_text::PlainText;
 use crate::stores::Stores;
+use crate::text_decimal::{self, TextDecimals};
 
 /// Spill files that one merge reads at once; more of them are merged in several passes. Each has a reader with buffers
 /// of its own.
@@ -49,6 +50,14 @@ pub fn local_config(cores: usize) -> SessionConfig {
 pub fn with_settings(config: SessionConfig, settings: &[v1::Setting]) -> SessionConfig {
     let pair = |setting: &v1::Setting| KeyValuePair { key: setting.key.clone(), value: Some(setting.value.clone()) };
     config.update_from_key_value_pair(&settings.iter().map(pair).collect::<Vec<_>>())
+}
+
+/// What plans of the cluster may call.
+pub fn functions() -> BallistaFunctionRegistry {
+    let mut functions = BallistaFunctionRegistry::default();
+    let function = text_decimal::function();
+    functions.scalar_functions.insert(function.name().to_owned(), function);
+    functions
 }
 
 /// What a plan of the cluster is decoded with and run in: `task` is the attempt that runs it, none where it is only
@@ -106,7 +115,8 @@ pub fn session_at(
     let mut builder = SessionStateBuilder::new()
         .with_config(config.with_extension(stores))
         .with_runtime_env(runtime)
-        .with_default_features();
+        .with_default_features()
+        .with_optimizer_rule(Arc::new(TextDecimals));
     *builder.analyzer() = Some(analyzer);
     SessionContext::new_with_state(builder.build())
 }

@@ -20,7 +20,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use ballista_core::registry::BallistaFunctionRegistry;
 use lake_engine::EngineError;
 use lake_engine::session;
 use lake_proto::v1::{LaunchTask, PrepareQuery, TaskMetrics, TaskRef, TaskStatus, task_status::Outcome};
@@ -280,7 +279,7 @@ impl Tasks {
         let made = Shared {
             // The rest is for what no pool counts: merge and upload buffers, decoders, the allocator.
             runtime: session::runtime(memory / 5 * 3, &self.work.spill())?,
-            functions: Arc::new(BallistaFunctionRegistry::default()),
+            functions: Arc::new(session::functions()),
         };
         *shared = Some(made.clone());
         Ok(made)

@@ -16,7 +16,7 @@ use datafusion_proto::physical_plan::PhysicalExtensionCodec;
 use lake_engine::EngineError;
 use lake_engine::codec;
 use lake_engine::repeatable::is_repeatable;
-use lake_engine::session::{task_context, with_settings};
+use lake_engine::session::{functions, task_context, with_settings};
 use lake_proto::{AppId, ErrorClass, Fault, QueryId, v1};
 use lake_scheduler_core::{QueryDefinition, StageDefinition, StageId};
 
@@ -69,11 +69,7 @@ pub(crate) struct Read {
 
 impl Planner {
     pub(crate) fn new() -> Self {
-        Self {
-            codec: codec::codec(),
-            functions: BallistaFunctionRegistry::default(),
-            runtime: Arc::new(RuntimeEnv::default()),
-        }
+        Self { codec: codec::codec(), functions: functions(), runtime: Arc::new(RuntimeEnv::default()) }
     }
 
     /// # Errors
