@@ -74,10 +74,11 @@ def main():
             rows = {name: spark.read.format("delta").load(f"{out}/{number}/{name}").count()
                     for name in ["silver/orders", "silver/lineitem"]}
             shutil.rmtree(f"{out}/{number}")
-        print(json.dumps({"seconds": seconds, "rows": rows}))
+        print(json.dumps({"seconds": seconds, "rows": rows}), flush=True)
     finally:
-        server.terminate()
-        server.wait(30)
+        server.kill()
+        server.wait()
+    os._exit(0)  # the client's threads wait for the server for minutes
 
 
 if __name__ == "__main__":
