@@ -25,7 +25,7 @@ use crate::source::files::FilesScanExec;
 use crate::source::postgres::PostgresScanExec;
 
 /// Version of the bytes; checked when a worker registers and when a driver submits a query.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 const MAGIC: &[u8; 4] = b"LAKE";
 
