@@ -2,11 +2,12 @@
 
 use datafusion::common::DFSchema;
 use datafusion::prelude::SessionContext;
-use lake_job::{Expectation, ExpectationAction, Table, WriteMode};
+use lake_job::{Expectation, ExpectationAction, ParseMode, Table, WriteMode};
 use lake_proto::ErrorClass;
 use lake_proto::v1::ExpectationResult;
 
 use crate::delta::{Check, CheckKind, WriteSpec, Written};
+use crate::malformed::Malformed;
 use crate::{EngineError, Result};
 
 /// The step's expectations, then what the table itself demands: its CHECK constraints (name and text), and that new
@@ -46,14 +47,29 @@ pub(super) fn checks(
     Ok(checks)
 }
 
-/// How often each expectation was violated, for people.
+/// How often each expectation was violated, for people, and how many records of its sources did not parse.
 pub(super) fn results(table: &Table, written: &Written) -> Vec<ExpectationResult> {
     let result = |expectation: &Expectation| ExpectationResult {
         name: expectation.name.clone(),
         action: expectation.action.name().to_owned(),
         violations: violations(written, &expectation.name),
     };
-    table.expectations.iter().map(result).collect()
+    let malformed = written.malformed.iter().filter(|source| source.records() > 0).map(malformed_result);
+    table.expectations.iter().map(result).chain(malformed).collect()
+}
+
+/// Like an expectation of the source's author: with the actions that say what became of the rows.
+fn malformed_result(source: &Malformed) -> ExpectationResult {
+    let action = match source.mode {
+        ParseMode::Drop => ExpectationAction::Drop,
+        ParseMode::Permissive => ExpectationAction::Warn,
+        ParseMode::FailFast => ExpectationAction::Fail,
+    };
+    ExpectationResult {
+        name: format!("source {}: malformed records", source.source),
+        action: action.name().to_owned(),
+        violations: source.records(),
+    }
 }
 
 /// Refuses rows that must not be committed.
@@ -79,4 +95,59 @@ pub(super) fn enforce(table: &Table, written: &Written) -> Result<()> {
 
 fn violations(written: &Written, name: &str) -> u64 {
     written.expectations.iter().filter(|count| count.name == name).map(|count| count.violations).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use lake_job::{Origin, TableInput, TableName};
+
+    use super::*;
+    use crate::delta::ExpectationCount;
+
+    fn table() -> Table {
+        let expectation = |name: &str, action| Expectation { name: name.to_owned(), check: "a > 0".to_owned(), action };
+        Table {
+            name: TableName { schema: "bronze".to_owned(), table: "rows".to_owned() },
+            location: "file:///lake/bronze/rows".to_owned(),
+            input: TableInput::From("landing".to_owned()),
+            reads: Vec::new(),
+            mode: WriteMode::Append,
+            partition_by: Vec::new(),
+            audit: false,
+            expectations: vec![expectation("positive", ExpectationAction::Drop)],
+            target_file_size_bytes: 1 << 20,
+            properties: BTreeMap::new(),
+            origin: Origin { file: "job.toml".to_owned(), line: 1 },
+        }
+    }
+
+    #[test]
+    fn malformed_records_are_told_after_the_expectations_and_only_where_there_are_some() {
+        let source = |name: &str, mode, records| Malformed {
+            source: name.to_owned(),
+            mode,
+            pieces: [("a.csv 0".to_owned(), records)].into(),
+        };
+        let count = ExpectationCount { name: "positive".to_owned(), action: CheckKind::Drop, violations: 4 };
+        let written = Written {
+            expectations: vec![count],
+            malformed: vec![
+                source("landing", ParseMode::Drop, 3),
+                source("clean", ParseMode::Drop, 0),
+                source("other", ParseMode::Permissive, 2),
+            ],
+            ..Written::default()
+        };
+        let results = results(&table(), &written);
+        let told: Vec<(&str, &str, u64)> =
+            results.iter().map(|result| (result.name.as_str(), result.action.as_str(), result.violations)).collect();
+        let expected = [
+            ("positive", "drop", 4),
+            ("source landing: malformed records", "drop", 3),
+            ("source other: malformed records", "warn", 2),
+        ];
+        assert_eq!(told, expected);
+    }
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionContext;
-use lake_job::{Table, WriteMode};
+use lake_job::{ParseMode, Table, WriteMode};
 use lake_proto::ErrorClass;
 use lake_proto::v1::StepRecord;
 use tokio::sync::watch;
@@ -20,6 +20,7 @@ use crate::delta::{
     CommitOutcome, CommitRequest, DeltaTable, DeltaTableProvider, Mode, NewTable, Replacement, Snapshot, WriteSpec,
     Written, checkpoint_if_due, commit, plan_write, split_replace,
 };
+use crate::malformed::{self, Malformed};
 use crate::runner::{Query, fresh_query_id};
 use crate::session;
 use crate::{EngineError, Result};
@@ -97,6 +98,7 @@ impl Step<'_> {
         inputs::register(&run.pipeline, table, &run.stores, &session, &inputs::Planned::new()).await?;
         let frame = inputs::with_audit(inputs::query(table, &session).await?, table, moment, &run.identity.run_id)?;
         let input = physical_plan(&session, frame.logical_plan()).await?;
+        let scanned = malformed::found(&input);
         let target = match target {
             Some(snapshot) => {
                 check_partitioning(table, &snapshot)?;
@@ -119,6 +121,7 @@ impl Step<'_> {
         };
         let checks = expectations::checks(table, &session, &spec, constraints)?;
         let written = self.run_write(&session, input, spec.clone().with_checks(checks)).await?;
+        self.tell_malformed(&scanned, &written);
         let rows = match (&table.mode, &target) {
             (WriteMode::Append, _) => Rows { written, mode: Mode::Append, survivors: Written::default() },
             (WriteMode::Overwrite, _) | (WriteMode::ReplaceWhere { .. }, Target::New(_)) => {
@@ -133,6 +136,31 @@ impl Step<'_> {
             }
         };
         Ok((target, rows))
+    }
+
+    /// A step that has fewer rows than its files, or NULL in place of what they say, must not pass unseen. `scanned` are
+    /// the sources in which that may be.
+    fn tell_malformed(&self, scanned: &[Malformed], written: &Written) {
+        let table = self.table.name.to_string();
+        for source in scanned {
+            let fate = match source.mode {
+                ParseMode::Drop => "left out",
+                ParseMode::Permissive | ParseMode::FailFast => "kept with NULL in place of what did not parse",
+            };
+            let name = &source.source;
+            match written.malformed.iter().find(|counted| counted.source == source.source) {
+                Some(counted) if counted.records() == 0 => {}
+                Some(counted) => {
+                    tracing::warn!(table, source = name, records = counted.records(), "malformed records were {fate}");
+                }
+                None => tracing::warn!(
+                    table,
+                    source = name,
+                    "malformed records are {fate} and not counted: the files were read in another stage than the one \
+                     that writes; a table that is filled `from` the source counts them"
+                ),
+            }
+        }
     }
 
     /// Rows that do not match a `replace_where` but share a file with rows that may.

@@ -1,0 +1,48 @@
+//! What the author of a job is told: by the results of a run, and by a dry run before it.
+
+use anyhow::{Context, Result};
+use lake_tests::cluster::Cluster;
+use lake_tests::fixture::{Workspace, numbers_csv};
+use lake_tests::submit::{Run, Submit};
+use serde_json::Value;
+
+const NUMBERS: &str = r#"
+[[source]]
+name = "numbers"
+format = "csv"
+path = "numbers.csv"
+mode = "drop"
+schema = { id = "bigint", bucket = "int", amount = "decimal(12,2)" }
+
+[[table]]
+name = "bronze.numbers"
+from = "numbers"
+mode = "overwrite"
+"#;
+
+/// Name, action and count of the expectations of the only step.
+fn expectations(run: &Run) -> Result<Vec<(String, String, u64)>> {
+    let document = run.json()?;
+    let found = document.pointer("/steps/0/expectations").and_then(Value::as_array).context("no expectations")?;
+    let text = |result: &Value, key: &str| result.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let count = |result: &Value| result.get("violations").and_then(Value::as_u64).unwrap_or_default();
+    Ok(found.iter().map(|result| (text(result, "name"), text(result, "action"), count(result))).collect())
+}
+
+#[test]
+fn records_that_do_not_parse_are_counted_in_the_result() -> Result<()> {
+    let workspace = Workspace::new()?;
+    workspace.file("numbers.csv", numbers_csv(100) + "101,1,2.00,surplus\n?,2,2.25\n102,2,2.25\n")?;
+    let cluster = Cluster::start()?;
+    for (mode, action) in [("drop", "drop"), ("permissive", "warn")] {
+        let job = workspace.job(mode, &NUMBERS.replace("\"drop\"", &format!("{mode:?}")))?;
+        for submit in [Submit::local(), cluster.submit()] {
+            let run = submit.args(["--output", "json"]).arg(&job).run()?.succeeded()?;
+            let expected = ("source numbers: malformed records".to_owned(), action.to_owned(), 2);
+            assert_eq!(expectations(&run)?, [expected], "{mode}");
+        }
+        // The second run replaces the table, so that the columns of the next mode fit.
+        std::fs::remove_dir_all(workspace.path().join("warehouse"))?;
+    }
+    Ok(())
+}
