@@ -46,3 +46,37 @@ fn records_that_do_not_parse_are_counted_in_the_result() -> Result<()> {
     }
     Ok(())
 }
+
+/// A dry run of the numbers with `keys` for the table is refused with the words in `texts`, and a run alike.
+fn refused(keys: &str, code: &str, texts: &[&str]) -> Result<()> {
+    let workspace = Workspace::new()?;
+    workspace.file("numbers.csv", numbers_csv(10))?;
+    let job = workspace.job("author", &NUMBERS.replace("mode = \"overwrite\"", keys))?;
+    Submit::local().arg("--dry-run").arg(&job).run()?.failed("invalid-job", code, texts)?;
+    Submit::local().arg(&job).run()?.failed("invalid-job", code, texts)?;
+    assert_eq!(workspace.tables_with_data(), [""; 0], "half-done");
+    Ok(())
+}
+
+#[test]
+fn a_dry_run_plans_conditions_and_names_their_line() -> Result<()> {
+    let expect = "mode = \"append\"\n[[table.expect]]\nname = \"few\"\ncheck = \"bucket + 1\"\naction = \"drop\"";
+    refused(expect, "check-type", &["job.toml:21: expectation 'few'", "bucket + 1"])?;
+    let expect = expect.replace("bucket + 1", "bukcet > 1");
+    refused(&expect, "sql-plan", &["job.toml:21: expectation 'few'", "bukcet"])?;
+    let predicate = "mode = \"replace_where\"\nreplace_where = \"id + 1\"";
+    refused(predicate, "check-type", &["job.toml:19: ", "replace_where: id + 1"])
+}
+
+#[test]
+fn a_dry_run_compares_the_columns_with_the_table_that_is_there() -> Result<()> {
+    let workspace = Workspace::new()?;
+    workspace.file("numbers.csv", numbers_csv(10))?;
+    let job = workspace.job("author", NUMBERS)?;
+    Submit::local().arg(&job).run()?.succeeded()?;
+    let job = workspace.job("author", &NUMBERS.replace("bucket = \"int\"", "bukcet = \"int\""))?;
+    workspace.file("numbers.csv", "id,bukcet,amount\n1,1,0.25\n")?;
+    let run = Submit::local().arg("--dry-run").arg(&job).run()?;
+    run.failed("invalid-job", "write-columns", &["bukcet", "bronze.numbers"])?;
+    Ok(())
+}

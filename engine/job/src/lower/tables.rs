@@ -100,7 +100,10 @@ fn mode(written: &spec::Table, node: &Node, context: &mut Context<'_>) -> Option
     let mode = match (written.mode, predicate) {
         (spec::WriteMode::Append, _) => WriteMode::Append,
         (spec::WriteMode::Overwrite, _) => WriteMode::Overwrite,
-        (spec::WriteMode::ReplaceWhere, Some(predicate)) => WriteMode::ReplaceWhere { predicate: predicate.clone() },
+        (spec::WriteMode::ReplaceWhere, Some(predicate)) => WriteMode::ReplaceWhere {
+            predicate: predicate.clone(),
+            origin: Some(origin(node.place_of("replace_where"))),
+        },
         (spec::WriteMode::ReplaceWhere, None) => {
             let message = "mode = \"replace_where\" needs the condition: replace_where = \"day = '2026-01-01'\"";
             context.error(node.place_of("mode"), Code::MissingKey, "table.replace_where", message);
@@ -181,7 +184,8 @@ fn expectations(written: &spec::Table, node: &Node, context: &mut Context<'_>) -
                 continue;
             }
         };
-        expectations.push(Expectation { name: expect.name.clone(), check: expect.check.clone(), action });
+        let origin = Some(origin(node.place_of("check")));
+        expectations.push(Expectation { name: expect.name.clone(), check: expect.check.clone(), action, origin });
     }
     expectations
 }
