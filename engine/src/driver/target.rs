@@ -55,7 +55,7 @@ pub(super) fn plan(
     };
     let (spec, constraints) = match &target {
         Target::Exists(snapshot) => (WriteSpec::new(snapshot, table.target_file_size_bytes)?, snapshot.constraints()),
-        Target::New(new) => (WriteSpec::create(location, new, table.target_file_size_bytes)?, Vec::new()),
+        Target::New(new) => (WriteSpec::create(location, new, table.target_file_size_bytes)?, new.constraints()),
     };
     let checks = expectations::checks(table, session, &spec, constraints)?;
     if let (WriteMode::ReplaceWhere { predicate, origin }, Target::Exists(snapshot)) = (&table.mode, &target) {

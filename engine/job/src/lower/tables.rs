@@ -5,7 +5,7 @@ use std::path::Path;
 
 use lake_proto::quantity::parse_bytes;
 
-use super::{Context, has_pattern, origin};
+use super::{Context, has_pattern, origin, properties};
 use crate::document::text::Text;
 use crate::document::{Node, Place, SourceFile};
 use crate::errors::Code;
@@ -56,6 +56,7 @@ pub(super) fn draft(
     let partition_by = partition_by(written, node, context);
     let expectations = expectations(written, node, context);
     let target_file_size_bytes = target_file_size(written, node, context);
+    let properties = properties::properties(written, node, context);
     let input = input(written, node, context);
     let (name, (input, references)) = (name?, input?);
     let table = Table {
@@ -69,7 +70,7 @@ pub(super) fn draft(
         audit: written.audit.unwrap_or(false),
         expectations,
         target_file_size_bytes,
-        properties: written.properties.iter().map(|(key, value)| (key.clone(), value.to_string())).collect(),
+        properties,
         origin: origin(&node.place),
     };
     let location_place = if written.path.is_some() { node.place_of("path") } else { &name_place }.clone();
