@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use lake_tests::cluster::Cluster;
 use lake_tests::fixture::{Workspace, numbers_csv};
+use lake_tests::s3::S3;
 use lake_tests::submit::{Run, Submit};
 use serde_json::Value;
 
@@ -78,5 +79,22 @@ fn a_dry_run_compares_the_columns_with_the_table_that_is_there() -> Result<()> {
     workspace.file("numbers.csv", "id,bukcet,amount\n1,1,0.25\n")?;
     let run = Submit::local().arg("--dry-run").arg(&job).run()?;
     run.failed("invalid-job", "write-columns", &["bukcet", "bronze.numbers"])?;
+    Ok(())
+}
+
+#[test]
+fn a_bucket_that_does_not_exist_is_not_found_by_a_dry_run_and_by_a_source() -> Result<()> {
+    let store = S3::start(&["other"])?;
+    let workspace = Workspace::new()?;
+    workspace.file("numbers.csv", numbers_csv(10))?;
+    let job = workspace.job("bucket", NUMBERS)?;
+    let dry_run = Submit::local().envs(&store.environment()).arg("--dry-run");
+    let run = dry_run.warehouse("s3://lakehouse/lake").arg(&job).run()?;
+    run.failed("not-found", "object-not-found", &["no bucket 'lakehouse'"])?;
+    for path in ["s3://landing/numbers/", "s3://landing/numbers.csv", "s3://landing/*.csv"] {
+        let job = workspace.job("bucket", &NUMBERS.replace("numbers.csv", path))?;
+        let run = Submit::local().envs(&store.environment()).arg(&job).run()?;
+        run.failed("not-found", "object-not-found", &["no bucket 'landing'", "source 'numbers'"])?;
+    }
     Ok(())
 }
