@@ -129,7 +129,7 @@ impl From<ParquetError> for EngineError {
 
 impl From<object_store::Error> for EngineError {
     fn from(error: object_store::Error) -> Self {
-        classify_store(&error)
+        find_own(&error).unwrap_or_else(|| classify_store(&error))
     }
 }
 

@@ -4,13 +4,15 @@
 //! `text_decimal` (text to decimals), `moment` (what `now()` gives), [`repeatable`] (whether a stage gives the same rows again), [`worklist`] (the only leaf our
 //! scans stand on), [`source`] and [`delta`] (what is read and written), [`codec`] (plan nodes to bytes and back),
 //! [`runner`] (where a plan runs: this process or the cluster), [`driver`] (steps in order, commits, results),
-//! [`error`] (classes that survive what others wrap them in).
+//! [`error`] (classes that survive what others wrap them in), [`malformed`] (how records that do not parse are
+//! counted).
 //! Never here: HTTP, raft.
 
 pub mod codec;
 pub mod delta;
 pub mod driver;
 pub mod error;
+pub mod malformed;
 mod moment;
 mod plain_text;
 pub mod repeatable;

@@ -1,6 +1,7 @@
 //! Object stores by URL, built from profiles whose secrets are references resolved here, in the process that reads
 //! or writes. Edge.
 
+mod bucket;
 mod credentials;
 mod local;
 
@@ -166,7 +167,14 @@ impl Stores {
                      commits could overwrite each other; use a store that supports conditional writes"
                 ),
             )),
-            (_, Some(error)) => Err(EngineError::from(error).within(format!("cannot write to '{url}'"))),
+            (_, Some(error)) => {
+                let error = match error {
+                    // A write creates its object: what was not found is the bucket.
+                    object_store::Error::NotFound { .. } => bucket::missing(url.host_str().unwrap_or_default()),
+                    other => other.into(),
+                };
+                Err(error.within(format!("cannot write to '{url}'")))
+            }
             (_, None) => Err(EngineError::internal("the store probe has neither winner nor loser")),
         }
     }
@@ -234,6 +242,7 @@ fn s3(url: &Url, profile: Option<&StorageProfile>) -> Result<object_store::aws::
     let mut builder = AmazonS3Builder::from_env()
         .with_bucket_name(bucket)
         .with_client_options(ClientOptions::new().with_allow_http(true))
+        .with_http_connector(bucket::Connector::new(bucket))
         .with_retry(RetryConfig { max_retries: 5, ..RetryConfig::default() });
     if let Some(keys) = profile.map(|profile| referenced_keys(url, profile)).transpose()?.flatten() {
         builder = builder.with_credentials(Arc::new(keys));

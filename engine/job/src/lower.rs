@@ -16,6 +16,7 @@ use crate::suggest::closest;
 use crate::{LoadOptions, SqlFiles, graph, location, names, select, spec, sql, units};
 
 mod profiles;
+mod properties;
 pub(crate) mod sources;
 pub(crate) mod tables;
 

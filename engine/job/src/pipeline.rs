@@ -223,6 +223,9 @@ pub enum WriteMode {
     ReplaceWhere {
         /// Condition over the table's columns.
         predicate: String,
+        /// Where it is written; `None` in submissions of older versions.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        origin: Option<Origin>,
     },
 }
 
@@ -231,7 +234,7 @@ impl fmt::Display for WriteMode {
         match self {
             Self::Append => f.write_str("append"),
             Self::Overwrite => f.write_str("overwrite"),
-            Self::ReplaceWhere { predicate } => write!(f, "replace where {predicate}"),
+            Self::ReplaceWhere { predicate, .. } => write!(f, "replace where {predicate}"),
         }
     }
 }
@@ -245,6 +248,9 @@ pub struct Expectation {
     pub check: String,
     /// What a violation does.
     pub action: ExpectationAction,
+    /// Where the check is written; `None` in submissions of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
 }
 
 /// What a violated expectation does.

@@ -37,6 +37,20 @@ pub struct NewTable {
     pub properties: BTreeMap<String, String>,
 }
 
+impl NewTable {
+    /// The CHECK constraints among its properties, name and SQL: they bind its first rows too.
+    pub fn constraints(&self) -> Vec<(String, String)> {
+        check_constraints(&self.properties).collect()
+    }
+}
+
+fn check_constraints(properties: &BTreeMap<String, String>) -> impl Iterator<Item = (String, String)> {
+    let constraint = |(key, sql): (&String, &String)| {
+        key.strip_prefix("delta.constraints.").map(|name| (name.to_owned(), sql.clone()))
+    };
+    properties.iter().filter_map(constraint)
+}
+
 /// A table at one version. Cheap to clone; live files are read once, when first asked for.
 #[derive(Clone)]
 pub struct Snapshot {
@@ -181,10 +195,7 @@ impl Snapshot {
 
     /// The conditions every row must meet besides NOT NULL: CHECK constraints and column invariants, name and SQL.
     pub fn constraints(&self) -> Vec<(String, String)> {
-        let checks =
-            self.inner.properties.iter().filter_map(|(key, sql)| {
-                key.strip_prefix("delta.constraints.").map(|name| (name.to_owned(), sql.clone()))
-            });
+        let checks = check_constraints(&self.inner.properties);
         let invariants = self.inner.schema.fields().iter().filter_map(|field| {
             let text = field.metadata().get("delta.invariants")?;
             let value: serde_json::Value = serde_json::from_str(text).ok()?;

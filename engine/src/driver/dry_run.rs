@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use super::inputs;
 use super::planning::{estimated_scan_bytes, physical_plan};
-use crate::delta::{DeltaFilesScanExec, DeltaTable};
+use super::target::Target;
+use crate::delta::{DeltaFilesScanExec, plan_write};
 use crate::session::{local_config, runtime, session_at};
 use crate::stores::Stores;
 use crate::{EngineError, Result};
@@ -64,15 +65,20 @@ async fn plan(pipeline: Pipeline) -> Result<DryRun> {
     for table in &pipeline.tables {
         let step = async {
             let session = session_at(local_config(1), runtime.clone(), stores.clone(), moment);
-            let (frame, schema) = inputs::plan(&pipeline, table, &stores, &session, &planned).await?;
+            let inputs::PlannedStep { frame, columns: schema, destination } =
+                inputs::plan(&pipeline, table, &stores, &session, &planned).await?;
             let plan = physical_plan(&session, frame.logical_plan()).await?;
-            let target = DeltaTable::open(&stores, &inputs::location(&table.location)?).await?;
+            plan_write(plan.clone(), destination.spec.with_checks(destination.checks), 1)?;
+            let version = match &destination.target {
+                Target::Exists(snapshot) => Some(snapshot.version()),
+                Target::New(_) => None,
+            };
             let files = DeltaFilesScanExec::files(&plan);
             let columns = schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type()));
             let step = DryStep {
                 table: table.name.to_string(),
                 mode: table.mode.to_string(),
-                version: target.map(|target| target.version()),
+                version,
                 reads: table.reads.iter().map(read).collect(),
                 columns: columns.collect(),
                 files_read: files.read,

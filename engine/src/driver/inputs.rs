@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use chrono::{DateTime, Utc};
 use datafusion::catalog::{MemorySchemaProvider, TableProvider};
-use datafusion::common::{DFSchema, ScalarValue, TableReference};
+use datafusion::common::{ScalarValue, TableReference};
 use datafusion::datasource::empty::EmptyTable;
 use datafusion::logical_expr::lit;
 use datafusion::prelude::{DataFrame, SQLOptions, SessionContext};
@@ -14,6 +14,7 @@ use lake_job::{Pipeline, Read, SourceInput, Table, TableInput, TableName};
 use lake_proto::ErrorClass;
 use url::Url;
 
+use super::target::{self, Destination};
 use crate::delta::{DeltaTable, DeltaTableProvider, table_schema};
 use crate::source::{files, postgres};
 use crate::stores::{Profiles, Stores};
@@ -79,8 +80,18 @@ pub(super) async fn query(table: &Table, session: &SessionContext) -> Result<Dat
     }
 }
 
-/// Plans a step without running it: its query, and the columns its rows have in the table. Expectations are read too,
-/// so that a mistake in any step is found before the first one writes.
+/// A step as it is planned without running it.
+pub(super) struct PlannedStep {
+    /// Its query.
+    pub(super) frame: DataFrame,
+    /// The columns its rows have in the table, if the step creates it.
+    pub(super) columns: SchemaRef,
+    /// Where they would go.
+    pub(super) destination: Destination,
+}
+
+/// Plans a step without running it: its query, its target, expectations and `replace_where`, so that a mistake in any
+/// step is found before the first one writes.
 ///
 /// # Errors
 /// What the step would fail with before its first task.
@@ -90,17 +101,16 @@ pub(super) async fn plan(
     stores: &Arc<Stores>,
     session: &SessionContext,
     planned: &Planned,
-) -> Result<(DataFrame, SchemaRef)> {
+) -> Result<PlannedStep> {
+    // Whether something plans does not depend on the time.
+    let moment = DateTime::UNIX_EPOCH;
     register(pipeline, table, stores, session, planned).await?;
-    let frame = with_audit(query(table, session).await?, table, DateTime::UNIX_EPOCH, "")?;
+    let frame = with_audit(query(table, session).await?, table, moment, "")?;
     let columns = table_schema(frame.schema().as_arrow())?;
-    let schema = DFSchema::try_from(columns.as_ref().clone())?;
-    for expectation in &table.expectations {
-        session
-            .parse_sql_expr(&expectation.check, &schema)
-            .map_err(|error| EngineError::from(error).within(format!("expectation '{}'", expectation.name)))?;
-    }
-    Ok((frame, columns))
+    let at = location(&table.location)?;
+    let found = DeltaTable::open(stores, &at).await?;
+    let destination = target::plan(table, &at, found, frame.schema().as_arrow(), session, moment)?;
+    Ok(PlannedStep { frame, columns, destination })
 }
 
 /// `_ingested_at` (the run's moment, the same for every row and every attempt of a step), `_source` and `_run_id`.

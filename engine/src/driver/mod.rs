@@ -1,8 +1,8 @@
 //! The driver: runs a pipeline's steps in the order of what they read, and is the only one that commits. Edge.
 //!
-//! Rooms: `run` (which step next), `step` (one step from inputs to commit), `expectations` (what it demands of its
-//! rows), `inputs` (what a step's SQL can name), `planning` (logical to physical), `attached` (under a master) with
-//! `masters` (the way to them), `local` (alone), [`dry_run`] and [`show`] (reads only).
+//! Rooms: `run` (which step next), `step` (one step from inputs to commit), `target` (where it writes), `expectations`
+//! (what it demands of its rows), `inputs` (what a step's SQL can name), `planning` (logical to physical), `attached`
+//! (under a master) with `masters` (the way to them), `local` (alone), [`dry_run`] and [`show`] (reads only).
 
 mod attached;
 mod dry_run;
@@ -14,6 +14,7 @@ mod planning;
 mod run;
 mod show;
 mod step;
+mod target;
 
 pub use attached::{DriverArgs, run_attached};
 pub use dry_run::{DryRun, DryStep, dry_run};

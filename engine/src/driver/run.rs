@@ -177,7 +177,7 @@ impl Run {
             let (runtime, stores) = (self.runtime.clone(), self.stores.clone());
             let session = session_at(local_config(1), runtime, stores, self.identity.moment);
             match inputs::plan(&self.pipeline, table, &self.stores, &session, &planned).await {
-                Ok((_, columns)) => planned.insert(table.name.clone(), columns),
+                Ok(step) => planned.insert(table.name.clone(), step.columns),
                 Err(error) => {
                     self.failed(index, &error);
                     return Err(error.within(format!("table {} ({})", table.name, table.origin)));

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionContext;
-use lake_job::{Table, WriteMode};
+use lake_job::{ParseMode, Table, WriteMode};
 use lake_proto::ErrorClass;
 use lake_proto::v1::StepRecord;
 use tokio::sync::watch;
@@ -14,12 +14,14 @@ use url::Url;
 
 use super::planning::{estimated_scan_bytes, physical_plan};
 use super::run::Run;
+use super::target::{self, Destination, Target};
 use super::{expectations, inputs};
 use crate::delta::replace::parse_predicate;
 use crate::delta::{
-    CommitOutcome, CommitRequest, DeltaTable, DeltaTableProvider, Mode, NewTable, Replacement, Snapshot, WriteSpec,
-    Written, checkpoint_if_due, commit, plan_write, split_replace,
+    CommitOutcome, CommitRequest, DeltaTable, DeltaTableProvider, Mode, Replacement, Snapshot, WriteSpec, Written,
+    checkpoint_if_due, commit, plan_write, split_replace,
 };
+use crate::malformed::{self, Malformed};
 use crate::runner::{Query, fresh_query_id};
 use crate::session;
 use crate::{EngineError, Result};
@@ -66,12 +68,6 @@ pub(super) async fn execute(run: &Run, index: usize) -> Result<StepRecord> {
     })
 }
 
-/// A table that is there, or what it will be made of.
-enum Target {
-    Exists(Snapshot),
-    New(NewTable),
-}
-
 /// What a step wrote and has not committed yet.
 struct Rows {
     written: Written,
@@ -97,34 +93,18 @@ impl Step<'_> {
         inputs::register(&run.pipeline, table, &run.stores, &session, &inputs::Planned::new()).await?;
         let frame = inputs::with_audit(inputs::query(table, &session).await?, table, moment, &run.identity.run_id)?;
         let input = physical_plan(&session, frame.logical_plan()).await?;
-        let target = match target {
-            Some(snapshot) => {
-                check_partitioning(table, &snapshot)?;
-                Target::Exists(snapshot)
-            }
-            None => Target::New(NewTable {
-                name: table.name.to_string(),
-                schema: Arc::new(frame.schema().as_arrow().clone()),
-                partition_by: table.partition_by.clone(),
-                properties: table.properties.clone(),
-            }),
-        };
-        let spec = match &target {
-            Target::Exists(snapshot) => WriteSpec::new(snapshot, table.target_file_size_bytes)?,
-            Target::New(new) => WriteSpec::create(&self.location, new, table.target_file_size_bytes)?,
-        };
-        let constraints = match &target {
-            Target::Exists(snapshot) => snapshot.constraints(),
-            Target::New(_) => Vec::new(),
-        };
-        let checks = expectations::checks(table, &session, &spec, constraints)?;
+        let scanned = malformed::found(&input);
+        let columns = frame.schema().as_arrow();
+        let Destination { target, spec, checks } =
+            target::plan(table, &self.location, target, columns, &session, moment)?;
         let written = self.run_write(&session, input, spec.clone().with_checks(checks)).await?;
+        self.tell_malformed(&scanned, &written);
         let rows = match (&table.mode, &target) {
             (WriteMode::Append, _) => Rows { written, mode: Mode::Append, survivors: Written::default() },
             (WriteMode::Overwrite, _) | (WriteMode::ReplaceWhere { .. }, Target::New(_)) => {
                 Rows { written, mode: Mode::Overwrite, survivors: Written::default() }
             }
-            (WriteMode::ReplaceWhere { predicate }, Target::Exists(snapshot)) => {
+            (WriteMode::ReplaceWhere { predicate, .. }, Target::Exists(snapshot)) => {
                 let state = session::state_at(&session, moment);
                 let parsed = parse_predicate(&state, snapshot, predicate)?;
                 let split = split_replace(snapshot, &state, &parsed, predicate).await?;
@@ -133,6 +113,31 @@ impl Step<'_> {
             }
         };
         Ok((target, rows))
+    }
+
+    /// A step that has fewer rows than its files, or NULL in place of what they say, must not pass unseen. `scanned` are
+    /// the sources in which that may be.
+    fn tell_malformed(&self, scanned: &[Malformed], written: &Written) {
+        let table = self.table.name.to_string();
+        for source in scanned {
+            let fate = match source.mode {
+                ParseMode::Drop => "left out",
+                ParseMode::Permissive | ParseMode::FailFast => "kept with NULL in place of what did not parse",
+            };
+            let name = &source.source;
+            match written.malformed.iter().find(|counted| counted.source == source.source) {
+                Some(counted) if counted.records() == 0 => {}
+                Some(counted) => {
+                    tracing::warn!(table, source = name, records = counted.records(), "malformed records were {fate}");
+                }
+                None => tracing::warn!(
+                    table,
+                    source = name,
+                    "malformed records are {fate} and not counted: the files were read in another stage than the one \
+                     that writes; a table that is filled `from` the source counts them"
+                ),
+            }
+        }
     }
 
     /// Rows that do not match a `replace_where` but share a file with rows that may.
@@ -221,19 +226,6 @@ impl Step<'_> {
             }
         }
     }
-}
-
-fn check_partitioning(table: &Table, target: &Snapshot) -> Result<()> {
-    if table.partition_by.is_empty() || table.partition_by == target.partition_columns() {
-        return Ok(());
-    }
-    let (wanted, found) = (table.partition_by.join(", "), target.partition_columns().join(", "));
-    Err(EngineError::invalid(
-        "partition-mismatch",
-        format!(
-            "partition_by is [{wanted}] but the table is partitioned by [{found}]: a table keeps what it was created with"
-        ),
-    ))
 }
 
 fn skipped(table: &Table, target: &Snapshot, started: Instant) -> StepRecord {

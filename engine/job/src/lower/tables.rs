@@ -5,7 +5,7 @@ use std::path::Path;
 
 use lake_proto::quantity::parse_bytes;
 
-use super::{Context, has_pattern, origin};
+use super::{Context, has_pattern, origin, properties};
 use crate::document::text::Text;
 use crate::document::{Node, Place, SourceFile};
 use crate::errors::Code;
@@ -56,6 +56,7 @@ pub(super) fn draft(
     let partition_by = partition_by(written, node, context);
     let expectations = expectations(written, node, context);
     let target_file_size_bytes = target_file_size(written, node, context);
+    let properties = properties::properties(written, node, context);
     let input = input(written, node, context);
     let (name, (input, references)) = (name?, input?);
     let table = Table {
@@ -69,7 +70,7 @@ pub(super) fn draft(
         audit: written.audit.unwrap_or(false),
         expectations,
         target_file_size_bytes,
-        properties: written.properties.iter().map(|(key, value)| (key.clone(), value.to_string())).collect(),
+        properties,
         origin: origin(&node.place),
     };
     let location_place = if written.path.is_some() { node.place_of("path") } else { &name_place }.clone();
@@ -100,7 +101,10 @@ fn mode(written: &spec::Table, node: &Node, context: &mut Context<'_>) -> Option
     let mode = match (written.mode, predicate) {
         (spec::WriteMode::Append, _) => WriteMode::Append,
         (spec::WriteMode::Overwrite, _) => WriteMode::Overwrite,
-        (spec::WriteMode::ReplaceWhere, Some(predicate)) => WriteMode::ReplaceWhere { predicate: predicate.clone() },
+        (spec::WriteMode::ReplaceWhere, Some(predicate)) => WriteMode::ReplaceWhere {
+            predicate: predicate.clone(),
+            origin: Some(origin(node.place_of("replace_where"))),
+        },
         (spec::WriteMode::ReplaceWhere, None) => {
             let message = "mode = \"replace_where\" needs the condition: replace_where = \"day = '2026-01-01'\"";
             context.error(node.place_of("mode"), Code::MissingKey, "table.replace_where", message);
@@ -181,7 +185,8 @@ fn expectations(written: &spec::Table, node: &Node, context: &mut Context<'_>) -
                 continue;
             }
         };
-        expectations.push(Expectation { name: expect.name.clone(), check: expect.check.clone(), action });
+        let origin = Some(origin(node.place_of("check")));
+        expectations.push(Expectation { name: expect.name.clone(), check: expect.check.clone(), action, origin });
     }
     expectations
 }

@@ -46,7 +46,12 @@ fn the_example_means_what_it_says() {
     assert!(text.starts_with("SELECT customer_id"));
 
     let orders = table(&pipeline, "silver.orders");
-    assert_eq!(orders.mode, WriteMode::ReplaceWhere { predicate: "ds = DATE '2026-11-21'".into() });
+    let WriteMode::ReplaceWhere { predicate, origin } = &orders.mode else { panic!("not replace_where") };
+    assert_eq!(predicate, "ds = DATE '2026-11-21'");
+    let line_of = |key: &str| EXAMPLE.lines().position(|line| line.trim_start().starts_with(key)).unwrap() + 1;
+    let lines = |origin: &Option<Origin>| origin.as_ref().map(|origin| (origin.file.clone(), origin.line as usize));
+    assert_eq!(lines(origin), Some(("job.toml".to_owned(), line_of("replace_where"))));
+    assert_eq!(lines(&cleansed.expectations[0].origin), Some(("job.toml".to_owned(), line_of("check"))));
     let TableInput::Sql { origin, text } = &orders.input else { panic!("not SQL") };
     assert_eq!(origin.to_string(), "job.toml:66");
     assert!(text.starts_with("SELECT o.*, DATE '2026-11-21' AS ds\n"), "{text}");
@@ -55,6 +60,14 @@ fn the_example_means_what_it_says() {
     let expected = [Read::Source("orders_landing".into()), Read::External(currencies), Read::Table(bronze)];
     assert_eq!(orders.reads, expected);
     assert!(table(&pipeline, "bronze.customers").audit);
+}
+
+#[test]
+fn conditions_of_older_submissions_have_no_place() {
+    let mode: WriteMode = serde_json::from_str(r#"{"mode":"replace_where","predicate":"a = 1"}"#).unwrap();
+    assert_eq!(mode, WriteMode::ReplaceWhere { predicate: "a = 1".into(), origin: None });
+    let expectation: Expectation = serde_json::from_str(r#"{"name":"n","check":"a > 1","action":"warn"}"#).unwrap();
+    assert_eq!(expectation.origin, None);
 }
 
 #[test]

@@ -518,6 +518,63 @@ fn names_and_locations() {
 }
 
 #[test]
+fn properties_that_nobody_would_honour_are_refused() {
+    let with = |entry: &str| {
+        table(&format!("name = \"a.b\"\nfrom = \"rows\"\nmode = \"append\"\n[table.properties]\n{entry}\n"))
+    };
+    for entry in [
+        "\"delta.appendOnly\" = true",
+        "\"delta.appendOnly\" = \"false\"",
+        "\"delta.checkpointInterval\" = 20",
+        "\"delta.dataSkippingNumIndexedCols\" = -1",
+        "\"delta.dataSkippingStatsColumns\" = \"a, `b c`\"",
+        "\"delta.enableDeletionVectors\" = true",
+        "\"delta.enableChangeDataFeed\" = true",
+        "\"delta.deletedFileRetentionDuration\" = \"interval 1 week\"",
+        "\"delta.setTransactionRetentionDuration\" = \"interval 30 days\"",
+        "\"delta.parquet.compression.codec\" = \"zstd\"",
+        "\"delta.constraints.positive\" = \"a > 0\"",
+        "\"owner\" = \"team a\"",
+        "\"my.delta.appendOnly\" = 3",
+    ] {
+        assert!(read(&with(entry)).is_ok(), "{entry}");
+    }
+    for (entry, beginning, words) in [
+        (
+            "\"delta.apendOnly\" = true",
+            "job.toml:14:1: error[unknown-key]: table.properties.\"delta.apendOnly\": Delta has no property",
+            "did you mean 'delta.appendOnly'?",
+        ),
+        ("\"DELTA.appendOnly\" = true", "job.toml:14:1: error[unknown-key]", "did you mean 'delta.appendOnly'?"),
+        (
+            "\"delta.appendOnly\" = \"yes\"",
+            "job.toml:14:22: error[invalid-value]",
+            "expected true or false, found 'yes'",
+        ),
+        ("\"delta.checkpointInterval\" = 0", "job.toml:14:30: error[invalid-value]", "above zero, found '0'"),
+        ("\"delta.dataSkippingNumIndexedCols\" = -2", "job.toml:14:38: error[invalid-value]", "-1 for all"),
+        ("\"delta.dataSkippingStatsColumns\" = \"a,,b\"", "job.toml:14:36: error[invalid-value]", "commas"),
+        ("\"delta.logRetentionDuration\" = \"30 days\"", "job.toml:14:32: error[invalid-value]", "interval 30 days"),
+        (
+            "\"delta.setTransactionRetentionDuration\" = \"interval 29 days\"",
+            "job.toml:14:43: error[invalid-value]",
+            "no run is committed twice",
+        ),
+        ("\"delta.parquet.compression.codec\" = \"brotli\"", "job.toml:14:37: error[invalid-value]", "zstd"),
+        ("\"delta.targetFileSize\" = \"1GB\"", "job.toml:14:1: error[not-supported]", "target_file_size"),
+        ("\"delta.minReaderVersion\" = 3", "job.toml:14:1: error[not-supported]", "the protocol follows"),
+        ("\"delta.feature.rowTracking\" = \"supported\"", "job.toml:14:1: error[not-supported]", "protocol"),
+        ("\"delta.columnMapping.mode\" = \"name\"", "job.toml:14:1: error[not-supported]", "column mapping"),
+        ("\"delta.enableRowTracking\" = true", "job.toml:14:1: error[not-supported]", "not honoured"),
+        ("\"delta.constraints.a b\" = \"a > 0\"", "job.toml:14:1: error[invalid-name]", "'a b'"),
+        ("\"delta.constraints.c\" = \"a > \"", "job.toml:14:", "error[sql-syntax]"),
+        ("\"delta.constraints.c\" = true", "job.toml:14:25: error[wrong-type]", "a condition"),
+    ] {
+        assert_one(&with(entry), beginning, words);
+    }
+}
+
+#[test]
 fn circles_are_shown_each_once() {
     let text = |reads: &[(&str, &str)]| {
         let tables = reads

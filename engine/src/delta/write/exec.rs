@@ -23,9 +23,9 @@ use super::checks::{Checks, not_null};
 use super::outcome::{SCHEMA, answer};
 use super::sink::Sink;
 use super::{Check, CheckKind, Target, WriteSpec};
-use crate::EngineError;
 use crate::codec::{Expressions, WireNode};
 use crate::delta::wire;
+use crate::{EngineError, malformed};
 
 /// Writes the rows of its child into new data files of a table and gives one batch of actions per partition. A
 /// repeat writes other files: only the actions of one attempt per partition may be committed.
@@ -109,6 +109,7 @@ impl ExecutionPlan for DeltaWriteExec {
             checks: Checks::new(self.spec.checks.clone()),
             sink: Sink::new(self.spec.target.clone(), &context, partition)?,
             target: self.spec.target.clone(),
+            input: self.input.clone(),
             metrics: BaselineMetrics::new(&self.metrics, partition),
         };
         let answer = futures::stream::once(async move { Ok(task.run(rows).await?) });
@@ -129,6 +130,8 @@ struct Task {
     checks: Checks,
     sink: Sink,
     target: Target,
+    /// Whose scans have counted what did not parse.
+    input: Arc<dyn ExecutionPlan>,
     metrics: BaselineMetrics,
 }
 
@@ -149,7 +152,7 @@ impl Task {
         } else {
             self.sink.close().await?
         };
-        let answer = answer(&adds, received, &self.checks)?;
+        let answer = answer(&adds, received, &self.checks, &malformed::found(&self.input))?;
         self.metrics.record_output(answer.num_rows());
         Ok(answer)
     }

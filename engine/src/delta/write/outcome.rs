@@ -9,9 +9,10 @@ use deltalake_core::kernel::Add;
 use serde::{Deserialize, Serialize};
 
 use super::{CheckKind, checks::Checks};
+use crate::malformed::{self, Malformed};
 use crate::{EngineError, Result};
 
-/// One schema for every task: `kind` is `add`, `input` or `expectation`.
+/// One schema for every task: `kind` is `add`, `input`, `expectation` or `source`.
 pub(super) static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     Arc::new(Schema::new(vec![
         Field::new("kind", DataType::Utf8, false),
@@ -32,6 +33,7 @@ pub fn is_actions(schema: &Schema) -> bool {
 const ADD: &str = "add";
 const INPUT: &str = "input";
 const EXPECTATION: &str = "expectation";
+const SOURCE: &str = "source";
 
 /// Violations of one check over all tasks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,12 +59,14 @@ pub struct Written {
     pub output_bytes: u64,
     /// Checks with their violations, in the order they were given. Constraints are not among them: they fail a task.
     pub expectations: Vec<ExpectationCount>,
+    /// Records that did not parse, by source, of the sources that the writing tasks read themselves.
+    pub malformed: Vec<Malformed>,
     /// Tasks that answered: one `input` row each.
     pub tasks: usize,
 }
 
 /// The answer of one task.
-pub(super) fn answer(adds: &[Add], input_rows: u64, checks: &Checks) -> Result<RecordBatch> {
+pub(super) fn answer(adds: &[Add], input_rows: u64, checks: &Checks, sources: &[Malformed]) -> Result<RecordBatch> {
     let mut kinds = StringBuilder::new();
     let mut jsons = StringBuilder::new();
     let mut rows = Int64Builder::new();
@@ -77,6 +81,9 @@ pub(super) fn answer(adds: &[Add], input_rows: u64, checks: &Checks) -> Result<R
     for (check, violations) in checks.counts().filter(|(check, _)| check.kind != CheckKind::Constraint) {
         let count = ExpectationCount { name: check.name.clone(), action: check.kind, violations };
         push(EXPECTATION, encode(&count)?, signed(violations), 0);
+    }
+    for source in sources {
+        push(SOURCE, encode(source)?, signed(source.records()), 0);
     }
     for add in adds {
         push(ADD, encode(add)?, signed(rows_of(add)), add.size);
@@ -145,6 +152,7 @@ impl Written {
                     total.violations += violations;
                     checks += 1;
                 }
+                SOURCE => malformed::add(&mut self.malformed, decode(json)?),
                 other => {
                     return Err(EngineError::internal(format!("a write task answered with a row of kind '{other}'")));
                 }
@@ -162,6 +170,22 @@ fn decode<T: serde::de::DeserializeOwned>(json: &str) -> Result<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sources_of_all_answers_are_merged() {
+        let found = |piece: &str, records| Malformed {
+            source: "rows".to_owned(),
+            mode: lake_job::ParseMode::Drop,
+            pieces: [(piece.to_owned(), records)].into(),
+        };
+        let answers = [[found("a 0", 2)], [found("a 0", 2)], [found("b 0", 1)]];
+        let answers: Vec<RecordBatch> =
+            answers.iter().map(|sources| answer(&[], 5, &Checks::new(Vec::new()), sources).unwrap()).collect();
+        let written = Written::read(&answers).unwrap();
+        assert_eq!((written.tasks, written.input_rows), (3, 15));
+        let records: Vec<u64> = written.malformed.iter().map(Malformed::records).collect();
+        assert_eq!(records, [3]);
+    }
 
     #[test]
     fn action_rows_are_known_by_names_and_types_of_their_columns() {

@@ -30,6 +30,7 @@ use super::listing::display_name;
 use super::pieces::{Part, Piece};
 use super::text::{TextPlan, column_names};
 use super::{avro, json, parquet};
+use crate::malformed::{Malformed, Tally};
 use crate::stores::Stores;
 use crate::{EngineError, Result, worklist};
 
@@ -65,6 +66,7 @@ pub struct FilesScanExec {
     input: Arc<dyn ExecutionPlan>,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
+    tally: Arc<Tally>,
 }
 
 /// What every piece of a scan shares.
@@ -90,7 +92,16 @@ impl FilesScanExec {
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
-        Ok(Self { scan, input, properties: Arc::new(properties), metrics: ExecutionPlanMetricsSet::new() })
+        let (metrics, tally) = (ExecutionPlanMetricsSet::new(), Arc::default());
+        Ok(Self { scan, input, properties: Arc::new(properties), metrics, tally })
+    }
+
+    /// The records that it found so far not to parse; `None` where such a record fails the step.
+    pub(crate) fn malformed(&self) -> Option<Malformed> {
+        let ScanSpec { source, format, mode, .. } = &self.scan.spec;
+        let is_text = matches!(format, FileFormat::Csv | FileFormat::Json);
+        let goes_on = is_text && *mode != ParseMode::FailFast;
+        goes_on.then(|| Malformed { source: source.clone(), mode: *mode, pieces: self.tally.pieces() })
     }
 
     pub(super) fn scan(&self) -> &Scan {
@@ -161,6 +172,7 @@ impl ExecutionPlan for FilesScanExec {
             scanned: MetricBuilder::new(&self.metrics).counter("bytes_scanned", partition),
             context: context.clone(),
             footer: Arc::default(),
+            tally: self.tally.clone(),
         };
         let reader = Arc::new(reader);
         let lists = self.input.execute(partition, context)?.map_err(EngineError::from);
@@ -208,12 +220,14 @@ struct Reader {
     scanned: Count,
     context: Arc<TaskContext>,
     footer: Arc<parquet::LastFooter>,
+    tally: Arc<Tally>,
 }
 
 impl Reader {
     async fn open(&self, piece: Piece) -> Result<BoxStream<'static, Result<RecordBatch>>> {
         let spec = &self.scan.spec;
         self.scanned.add(usize::try_from(piece.bytes()).unwrap_or(usize::MAX));
+        let name = piece.name();
         let file = OpenFile {
             store: self.stores.store(&spec.base)?,
             name: display_name(&spec.base, &piece.file.key),
@@ -222,11 +236,11 @@ impl Reader {
         match (spec.format, &piece.part) {
             (FileFormat::Csv, part) => {
                 let (start, end) = range(part, &file);
-                csv::read(Arc::new(csv_format(spec)?), self.text_plan()?, file, start, end).await
+                csv::read(Arc::new(csv_format(spec)?), self.text_plan(name)?, file, start, end).await
             }
             (FileFormat::Json, part) => {
                 let (start, end) = range(part, &file);
-                Ok(json::read(self.text_plan()?, file, start, end))
+                Ok(json::read(self.text_plan(name)?, file, start, end))
             }
             (FileFormat::Parquet, Part::RowGroups { groups, of, .. }) => {
                 let read = parquet::Read {
@@ -249,9 +263,10 @@ impl Reader {
         }
     }
 
-    fn text_plan(&self) -> Result<Arc<TextPlan>> {
+    fn text_plan(&self, piece: String) -> Result<Arc<TextPlan>> {
         let Scan { spec, table, .. } = self.scan.as_ref();
-        Ok(Arc::new(TextPlan::new(table, spec.mode, &spec.projection, self.batch_rows)?))
+        let plan = TextPlan::new(table, spec.mode, &spec.projection, self.batch_rows)?;
+        Ok(Arc::new(plan.counting(self.tally.of_piece(piece))))
     }
 }
 

@@ -44,6 +44,15 @@ pub(super) enum Part {
 }
 
 impl Piece {
+    /// What tells it from the other pieces of its source, in every plan that is cut for as many partitions.
+    pub(super) fn name(&self) -> String {
+        let start = match &self.part {
+            Part::Lines { start, .. } => *start,
+            Part::Whole | Part::RowGroups { .. } => 0,
+        };
+        format!("{} {start}", self.file.key)
+    }
+
     /// Bytes to read for it.
     pub(super) fn bytes(&self) -> u64 {
         match &self.part {

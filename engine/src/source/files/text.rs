@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, StringViewBuilder, new_null_array};
 use arrow::compute::filter_record_batch;
@@ -30,6 +31,8 @@ pub(super) struct TextPlan {
     /// Output columns: an index into `columns`, or their number for the rescued one.
     projection: Vec<usize>,
     output: SchemaRef,
+    /// Rows with faults so far.
+    malformed: Arc<AtomicU64>,
     /// Records per batch at most.
     pub batch_rows: usize,
 }
@@ -81,7 +84,15 @@ impl TextPlan {
         let rescued = usize::from(mode == ParseMode::Permissive);
         let columns = schema.fields().iter().take(schema.fields().len().saturating_sub(rescued)).cloned().collect();
         let output = Arc::new(schema.project(projection)?);
-        Ok(Self { columns, mode, projection: projection.to_vec(), output, batch_rows: batch_rows.max(1) })
+        let (projection, malformed) = (projection.to_vec(), Arc::default());
+        Ok(Self { columns, mode, projection, output, malformed, batch_rows: batch_rows.max(1) })
+    }
+
+    /// The same plan, adding the rows with faults to `malformed`.
+    #[must_use]
+    pub(super) fn counting(mut self, malformed: Arc<AtomicU64>) -> Self {
+        self.malformed = malformed;
+        self
     }
 
     /// The columns of the files.
@@ -127,6 +138,7 @@ impl TextPlan {
         {
             return Err(self.bad_record(fault, &place(fault.row)));
         }
+        self.malformed.fetch_add(faulty.len() as u64, Ordering::Relaxed);
         let mut arrays = Vec::with_capacity(self.projection.len());
         for column in &self.projection {
             let array = match decoded.get(*column) {
@@ -244,6 +256,10 @@ mod tests {
         assert!(batch.column(1).is_null(1));
         assert_eq!(assemble(&plan(ParseMode::Drop, &[0])).unwrap().num_rows(), 1);
         assert_eq!(assemble(&plan(ParseMode::Drop, &[])).unwrap().num_rows(), 1);
+        let malformed = Arc::new(AtomicU64::new(0));
+        let counting = plan(ParseMode::Drop, &[]).counting(malformed.clone());
+        assemble(&counting).and_then(|_| assemble(&counting)).unwrap();
+        assert_eq!(malformed.load(Ordering::Relaxed), 2);
         let error = assemble(&plan(ParseMode::FailFast, &[])).unwrap_err();
         assert_eq!((error.class(), error.code()), (ErrorClass::DataQuality, "bad-record"));
         assert!(error.to_string().starts_with("line 1: column 'a' expects bigint, found \"x\""), "{error}");

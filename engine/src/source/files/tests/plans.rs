@@ -5,7 +5,7 @@ use datafusion::physical_plan::displayable;
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 
 use super::*;
-use crate::codec;
+use crate::{codec, malformed};
 
 const SQL: &str = "SELECT k, count(*) AS n, sum(v) AS v, min(t) AS t, max(d) AS d FROM src GROUP BY k ORDER BY k";
 
@@ -80,4 +80,25 @@ async fn statistics_are_estimates_of_the_partition_or_the_whole() {
     assert!(!whole.num_rows.is_exact().unwrap_or(false));
     let part = of(Some(0));
     assert_eq!(part.total_byte_size.get_value().copied(), usize::try_from(size / 3).ok());
+}
+
+#[tokio::test]
+async fn records_that_do_not_parse_are_counted_once_however_often_they_are_read() {
+    let fixture = Fixture::new();
+    fixture.write("in/1.csv", "a,b\n1,x\n?,y\n2\n").write("in/2.csv", "a,b\n!,z\n");
+    let sql = "SELECT a FROM src UNION ALL SELECT a FROM src";
+    for (mode, rows, records) in
+        [(ParseMode::Drop, 2, Some(3)), (ParseMode::Permissive, 8, Some(3)), (ParseMode::FailFast, 0, None)]
+    {
+        let mut source = fixture.source(FileFormat::Csv, "in/", mode);
+        source.schema = declared(&[("a", ColumnType::BigInt), ("b", ColumnType::String)]);
+        let plan = fixture.plan(&source, sql).await.unwrap();
+        match collect(plan.clone(), fixture.context.task_ctx()).await {
+            Ok(batches) => assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), rows),
+            Err(error) => assert_eq!(mode, ParseMode::FailFast, "{error}"),
+        }
+        let found = malformed::found(&plan);
+        assert_eq!(found.first().map(malformed::Malformed::records), records, "{mode:?}");
+        assert!(found.len() < 2 && found.iter().all(|found| found.source == "src"));
+    }
 }
