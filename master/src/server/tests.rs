@@ -187,6 +187,12 @@ async fn a_draining_worker_gets_no_driver_and_is_released_when_its_own_has_ended
     let told = first.next().await;
     assert!(matches!(told, Message::Released(_)), "{told:?}");
 
+    let id = first.id.clone();
+    drop(first);
+    let has_left = |worker: &v1::WorkerStatus| worker.worker_id == id && worker.state == "DECOMMISSIONED";
+    second.beat_until(vec![], async || cluster.list().await.workers.iter().any(has_left)).await;
+    let fault = cluster.drain(&id).await.unwrap_err();
+    assert_eq!((fault.class, fault.code.as_str()), (ErrorClass::NotFound, "no-such-worker"));
     let fault = cluster.drain("worker-x").await.unwrap_err();
     assert_eq!((fault.class, fault.code.as_str()), (ErrorClass::NotFound, "no-such-worker"));
     cluster.stop().await;
