@@ -304,14 +304,20 @@ impl FakeWorker {
 }
 
 pub(super) async fn http_get(address: SocketAddr, path: &str) -> (u16, String) {
+    let (status, _, body) = http(address, "GET", path).await;
+    (status, body)
+}
+
+/// Status, head and body of an answer.
+pub(super) async fn http(address: SocketAddr, method: &str, path: &str) -> (u16, String, String) {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let request = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, body.to_owned())
+    (status, head.to_owned(), body.to_owned())
 }
 
 /// Answers with what it was asked.
