@@ -12,6 +12,14 @@ pub(crate) struct Plan {
     pub(crate) document: serde_json::Value,
 }
 
+/// The first rows of a table.
+pub(crate) struct Shown {
+    /// Drawn as a table.
+    pub(crate) rows: String,
+    /// How many these are, and of how many.
+    pub(crate) extent: String,
+}
+
 #[cfg(feature = "local")]
 mod open {
     use std::path::PathBuf;
@@ -24,7 +32,7 @@ mod open {
     use lake_proto::{DEFAULT_DRIVER_MEMORY_BYTES, ErrorClass, Fault};
     use tokio::sync::watch;
 
-    use super::Plan;
+    use super::{Plan, Shown};
     use crate::options::Options;
 
     const LOCAL_MEMORY_WHEN_UNKNOWN: u64 = 2 << 30;
@@ -71,9 +79,10 @@ mod open {
         Ok(Plan { text: plan.to_string(), document })
     }
 
-    /// The first rows of a table of the pipeline, drawn as a table.
-    pub(crate) async fn show(pipeline: Pipeline, table: &str, limit: usize) -> Result<String, Fault> {
-        driver::show(pipeline, table, limit).await
+    /// The first rows of a table of the pipeline.
+    pub(crate) async fn show(pipeline: Pipeline, table: &str, limit: usize) -> Result<Shown, Fault> {
+        let driver::Shown { rows, extent } = driver::show(pipeline, table, limit).await?;
+        Ok(Shown { rows, extent })
     }
 
     /// A directory of this process that is removed with its content in the end.
@@ -115,7 +124,7 @@ mod shut {
     use lake_proto::{ErrorClass, Fault};
     use tokio::sync::watch;
 
-    use super::Plan;
+    use super::{Plan, Shown};
     use crate::options::Options;
 
     pub(crate) async fn run_local(
@@ -134,7 +143,7 @@ mod shut {
         Err(no_engine("--dry-run"))
     }
 
-    pub(crate) async fn show(_pipeline: Pipeline, _table: &str, _limit: usize) -> Result<String, Fault> {
+    pub(crate) async fn show(_pipeline: Pipeline, _table: &str, _limit: usize) -> Result<Shown, Fault> {
         Err(no_engine("--show"))
     }
 

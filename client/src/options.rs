@@ -139,7 +139,7 @@ pub struct Options {
     )]
     pub connect_timeout: Duration,
 
-    /// After success, print the first rows of this table of the job; may be repeated.
+    /// After success, print the first 20 rows of this table of the job, and how many it has; may be repeated.
     #[arg(long, value_name = "TABLE", env = "LAKE_SHOW", conflicts_with_all = ["no_wait", "dry_run"])]
     pub show: Vec<String>,
 

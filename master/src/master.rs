@@ -17,6 +17,8 @@ use crate::reign::Reign;
 /// Shared by reference; every part guards itself.
 pub(crate) struct Master {
     pub(crate) raft: Raft,
+    /// This master's number in its group.
+    pub(crate) id: u64,
     reign: watch::Sender<Arc<Reign>>,
     /// Ends every stream and loop.
     pub(crate) stop: CancellationToken,
@@ -30,10 +32,11 @@ pub(crate) struct Master {
 }
 
 impl Master {
-    pub(crate) fn new(raft: Raft, reachable_host: Option<String>, grpc_port: u16) -> Arc<Self> {
+    pub(crate) fn new(raft: Raft, id: u64, reachable_host: Option<String>, grpc_port: u16) -> Arc<Self> {
         let stop = CancellationToken::new();
         Arc::new(Self {
             raft,
+            id,
             reign: watch::Sender::new(Arc::new(Reign::new(stop.child_token()))),
             stop,
             tasks: TaskTracker::new(),

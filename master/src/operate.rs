@@ -9,6 +9,13 @@ use lake_proto::v1::members_client::MembersClient;
 use lake_proto::{ErrorClass, Fault, v1};
 use tonic::transport::Channel;
 
+/// Shown below the help of `members`.
+pub(crate) const EXAMPLES: &str = "\
+Examples:
+  lake-master members list --master lake://h1:7077
+  lake-master members add 4@h4:7077 --master lake://h1:7077
+  lake-master members remove 2 --master lake://h1:7077";
+
 /// How long a leader is looked for.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -25,15 +32,20 @@ pub struct Members {
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 enum Verb {
     /// Show the members, their roles and how much of the log each has
+    #[command(after_help = "Example:\n  lake-master members list --master lake://h1:7077")]
     List,
     /// Add a master that was started with --join: as a learner, and as a voter once it has the log
+    #[command(after_help = "Example:\n  lake-master members add 4@h4:7077 --master lake://h1:7077")]
     Add {
-        /// NUMBER@HOST:PORT, for example 4@h4:7077; the number was never used before
+        /// Its number, which was never used before, and its address
+        #[arg(value_name = "NUMBER@HOST:PORT")]
         member: String,
     },
     /// Take a master out of the group, for example one that has lost its disk
+    #[command(after_help = "Example:\n  lake-master members remove 2 --master lake://h1:7077")]
     Remove {
         /// Its number
+        #[arg(value_name = "NUMBER")]
         id: u64,
     },
 }

@@ -55,7 +55,7 @@ pub async fn start(config: &Config) -> Result<Server, Fault> {
     let opened = tokio::task::spawn_blocking(move || lake_raft::open(options)).await;
     let (raft, peers, starting) = opened.map_err(|error| unreadable(&config.data_dir, &error))??;
     let reachable_host = (!grpc_address.ip().is_unspecified()).then(|| url_host(&config.host));
-    let master = Master::new(raft, reachable_host, grpc_address.port());
+    let master = Master::new(raft, config.id, reachable_host, grpc_address.port());
 
     let mut servers = JoinSet::new();
     servers.spawn(serve_grpc(Arc::clone(&master), peers, grpc));

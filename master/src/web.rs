@@ -5,7 +5,6 @@ mod html;
 mod metrics;
 mod pages;
 mod relay;
-mod style;
 
 use std::sync::Arc;
 
@@ -15,13 +14,11 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use lake_proto::web::HARDENING;
+use lake_proto::web::{ASSETS, Asset, HARDENING, content_security};
 use lake_raft::Role;
 
+pub(crate) use self::relay::Relayed;
 use crate::master::Master;
-
-const CONTENT_SECURITY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; \
-     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Everything on --webui-port.
 pub(crate) fn router(master: Arc<Master>) -> Router {
@@ -30,13 +27,18 @@ pub(crate) fn router(master: Arc<Master>) -> Router {
 
 /// What this master knows itself.
 pub(crate) fn own_router(master: Arc<Master>) -> Router {
-    Router::new()
+    let mut assets = Router::new();
+    for Asset { path, content_type, content } in ASSETS {
+        assets = assets.route(path, get(move || async move { ([(header::CONTENT_TYPE, content_type)], content) }));
+    }
+    assets
         .route("/", get(pages::cluster))
         .route("/applications/{id}", get(pages::application))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics::text))
         .nest("/api/v1", api::router())
+        .fallback(pages::missing)
         .with_state(master)
 }
 
@@ -54,6 +56,8 @@ async fn harden(mut response: Response) -> Response {
     for (name, value) in HARDENING {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY));
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let policy = HeaderValue::from_static(content_security(content_type));
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     response
 }

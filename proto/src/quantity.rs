@@ -53,6 +53,16 @@ pub fn count(number: u64) -> String {
     text
 }
 
+/// A number with its noun: `1 row`, `2 rows`, `1,234,567 rows`.
+pub fn counted(number: u64, one: &str, many: &str) -> String {
+    format!("{} {}", count(number), noun(number, one, many))
+}
+
+/// The noun that goes with a number which stands elsewhere: `3 of 8 tasks`.
+pub const fn noun<'a>(number: u64, one: &'a str, many: &'a str) -> &'a str {
+    if number == 1 { one } else { many }
+}
+
 /// `320 ms`, `4.2 s`, `3 min 05 s`, `2 h 03 min`, `3 d 04 h`.
 pub fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
@@ -88,6 +98,13 @@ mod tests {
         for text in ["", "g", "MiB", "8x", "-1", "1.5g", "1PB", "99999999999999t", "99999999999999999999"] {
             assert!(parse_bytes(text).is_err_and(|why| why.contains(text)), "{text:?}");
         }
+    }
+
+    #[test]
+    fn one_is_singular_and_nothing_else_is() {
+        let counts: Vec<String> = [0, 1, 2, 1_234_567].map(|number| counted(number, "query", "queries")).into();
+        assert_eq!(counts, ["0 queries", "1 query", "2 queries", "1,234,567 queries"]);
+        assert_eq!([noun(1, "task", "tasks"), noun(8, "task", "tasks")], ["task", "tasks"]);
     }
 
     #[test]

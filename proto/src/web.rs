@@ -1,16 +1,60 @@
-//! What every page of ours does against hostile content: escaping, and headers that forbid what we never need. Pure.
+//! What our web pages have in common: their look, the few lines that keep them fresh, escaping, and headers that forbid
+//! what we never need. Pure.
+//!
+//! Never here: what a page shows.
 
-/// Headers of every answer, names in lower case. Nothing runs, nothing is fetched, nothing is kept: a page with a
-/// script must put a `content-security-policy` of its own in the place of this one.
-pub const HARDENING: [(&str, &str); 4] = [
-    (
-        "content-security-policy",
-        "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    ),
-    ("x-content-type-options", "nosniff"),
-    ("referrer-policy", "no-referrer"),
-    ("cache-control", "no-store"),
+/// Headers of every answer, names in lower case; [`content_security`] gives one more.
+pub const HARDENING: [(&str, &str); 3] =
+    [("x-content-type-options", "nosniff"), ("referrer-policy", "no-referrer"), ("cache-control", "no-store")];
+
+/// A page takes style, script, icon and its own fresh content from where it came from, and nothing from elsewhere or
+/// from within: text that became markup in spite of [`escape`] would be dead.
+const PAGE_SECURITY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \
+     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const OTHER_SECURITY: &str = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// The `content-security-policy` of an answer with this content type.
+pub fn content_security(content_type: &str) -> &'static str {
+    if content_type.starts_with("text/html") { PAGE_SECURITY } else { OTHER_SECURITY }
+}
+
+/// A file that pages refer to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asset {
+    /// Where it is served.
+    pub path: &'static str,
+    /// What it is.
+    pub content_type: &'static str,
+    /// Its text.
+    pub content: &'static str,
+}
+
+/// Every file that pages refer to, and the one that browsers ask for beside answers that are no pages.
+pub const ASSETS: [Asset; 4] = [
+    Asset { path: "/style.css", content_type: "text/css; charset=utf-8", content: include_str!("web/style.css") },
+    Asset {
+        path: "/refresh.js",
+        content_type: "text/javascript; charset=utf-8",
+        content: include_str!("web/refresh.js"),
+    },
+    Asset { path: "/favicon.svg", content_type: "image/svg+xml", content: include_str!("web/icon.svg") },
+    Asset { path: "/favicon.ico", content_type: "image/svg+xml", content: include_str!("web/icon.svg") },
 ];
+
+/// The start of a page, up to its title.
+pub const HEAD: &str = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
+     <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
+     <meta name=\"color-scheme\" content=\"light dark\">\
+     <link rel=\"icon\" type=\"image/svg+xml\" href=\"/favicon.svg\"><link rel=\"stylesheet\" href=\"/style.css\">\
+     <script src=\"/refresh.js\" defer></script>";
+
+/// Three layers of water, to stand before the name of a page.
+pub const MARK: &str = "<svg class=\"mark\" viewBox=\"0 0 24 24\" fill=\"none\" stroke=\"currentColor\" stroke-width=\"2.2\" \
+     stroke-linecap=\"round\" aria-hidden=\"true\"><path d=\"M2 7c3.3-3 6.7 3 10 0s6.7-3 10 0M2 12.5c3.3-3 6.7 3 10 0s6.7-3 \
+     10 0M2 18c3.3-3 6.7 3 10 0s6.7-3 10 0\"/></svg>";
+
+/// Where the script says that the page is no longer fresh.
+pub const SILENT: &str = "<p id=\"silent\" class=\"notice\" role=\"alert\" hidden></p>";
 
 /// Text from anywhere as HTML, in elements and in quoted attributes.
 pub fn escape(text: &str) -> String {
@@ -36,5 +80,26 @@ mod tests {
     fn text_from_outside_cannot_become_markup() {
         assert_eq!(escape("<a href='x'>&\"</a>"), "&lt;a href=&#39;x&#39;&gt;&amp;&quot;&lt;/a&gt;");
         assert_eq!(escape("grün"), "grün");
+    }
+
+    #[test]
+    fn no_policy_allows_what_is_written_into_a_page_or_comes_from_elsewhere() {
+        for content_type in ["text/html; charset=utf-8", "text/plain", "application/json", ""] {
+            let policy = content_security(content_type);
+            assert!(policy.starts_with("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{policy}");
+            assert!(!policy.contains("unsafe") && !policy.contains("http"), "{policy}");
+            assert_eq!(policy.contains("script-src 'self'"), content_type.starts_with("text/html"), "{content_type}");
+        }
+    }
+
+    #[test]
+    fn pages_refer_to_nothing_but_files_that_are_served() {
+        for (reference, rest) in HEAD.match_indices("=\"/").map(|(at, _)| HEAD.split_at(at + 2)) {
+            let path = rest.split('"').next().unwrap();
+            assert!(ASSETS.iter().any(|asset| asset.path == path), "{path} after {reference}");
+        }
+        for asset in ASSETS {
+            assert!(!asset.content.contains("url(") && !asset.content.contains("@import"), "{}", asset.path);
+        }
     }
 }

@@ -77,7 +77,10 @@ pub enum Request {
     version,
     disable_help_flag = true,
     about = "Runs tasks and drivers of lake jobs on this host",
-    after_help = "SIGTERM drains the worker: it finishes its tasks and serves its data until that is read. A second \
+    override_usage = "lake-worker [OPTIONS] [MASTER_URL]\n       lake-worker drain [OPTIONS] --worker <ID>",
+    after_help = "Examples:\n  lake-worker --host h4 --cores 8 --memory 24g lake://h1:7077,h2:7077,h3:7077\n  \
+                  lake-worker --config /etc/lake/worker.toml\n\n\
+                  SIGTERM drains the worker: it finishes its tasks and serves its data until that is read. A second \
                   SIGTERM, and SIGINT, end it at once. `lake-worker drain --help` tells how to drain another one.\n\n\
                   Every option is also an environment variable and a key of --config FILE (TOML, the long name with \
                   '_' for '-'). Flags win over the environment, the environment over the file."
@@ -280,6 +283,22 @@ mod tests {
         assert!(text.contains("flight_port = 7079 # default"), "{text}");
         assert!(text.contains(&format!("log_level = \"{DEFAULT_LOG_LEVEL}\" # default")), "{text}");
         toml::from_str::<FileConfig>(&text).unwrap();
+    }
+
+    #[test]
+    fn the_help_shows_what_is_accepted() {
+        let mut command = Flags::command();
+        command.clone().debug_assert();
+        let text = command.render_long_help().to_string();
+        for usage in ["lake-worker [OPTIONS] [MASTER_URL]\n", "lake-worker drain [OPTIONS] --worker <ID>\n"] {
+            assert!(text.contains(usage), "{text}");
+        }
+        let examples: Vec<&str> = text.lines().filter(|line| line.starts_with("  lake-worker ")).collect();
+        assert_eq!(examples.len(), 2, "{text}");
+        for example in examples {
+            let matches = Flags::command().try_get_matches_from(example.split_whitespace());
+            assert!(matches.is_ok(), "{example}");
+        }
     }
 
     #[test]

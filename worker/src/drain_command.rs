@@ -23,14 +23,17 @@ const PAUSE: Duration = Duration::from_millis(300);
 #[derive(Debug, Clone, PartialEq, Eq, Parser)]
 #[command(
     name = "lake-worker drain",
-    about = "Lets a worker finish its tasks, serve its shuffle data until that is read, and end"
+    bin_name = "lake-worker drain",
+    about = "Lets a worker finish its tasks, serve its shuffle data until that is read, and end",
+    after_help = "Example:\n  \
+                  lake-worker drain --worker worker-20261121093012-h1-7078 --master lake://h1:7077 --wait"
 )]
 pub struct Command {
     /// The worker's id, as lake-submit --list shows it
     #[arg(long, value_name = "ID")]
     worker: String,
     /// Any of the masters: lake://host:port[,host:port...]
-    #[arg(long, env = "LAKE_MASTER", value_name = "URL")]
+    #[arg(long, env = "LAKE_MASTER", value_name = "URL", default_value = "lake://127.0.0.1:7077")]
     master: String,
     /// Wait until the worker is gone
     #[arg(long)]
@@ -61,7 +64,7 @@ pub async fn run(command: &Command, out: &mut impl Write) -> Result<(), Fault> {
         if !command.wait {
             return Ok(());
         }
-        wait_until(command, &mut masters, timeout + ENDING, "leave", |state| state == "LOST").await?;
+        wait_until(command, &mut masters, timeout + ENDING, "leave", is_gone).await?;
     }
     say(out, &format!("{} is gone", command.worker))
 }
@@ -88,12 +91,17 @@ async fn wait_until(
     }
 }
 
-/// `ALIVE`, `DRAINING` or `LOST`; masters forget lost workers after a while.
+/// Whether a worker in this state will not come back: it has left, was lost, or is forgotten.
+fn is_gone(state: &str) -> bool {
+    !matches!(state, "ALIVE" | "DRAINING")
+}
+
+/// The worker's state as the leader shows it; masters forget workers that are gone after a while.
 async fn state(command: &Command, masters: &mut Addresses) -> Result<String, Fault> {
     let list = async |channel: Channel| SubmissionsClient::new(channel).list(ListRequest { limit: 1 }).await;
     let list = ask_leader(masters, PATIENCE, list).await?;
     let worker = list.workers.into_iter().find(|worker| worker.worker_id == command.worker);
-    Ok(worker.map_or_else(|| "LOST".to_owned(), |worker| worker.state))
+    Ok(worker.map_or_else(|| "forgotten".to_owned(), |worker| worker.state))
 }
 
 fn say(out: &mut impl Write, line: &str) -> Result<(), Fault> {
@@ -106,12 +114,35 @@ fn say(out: &mut impl Write, line: &str) -> Result<(), Fault> {
 mod tests {
     use super::*;
 
+    fn parse(arguments: &[&str]) -> Result<Command, clap::Error> {
+        // As main calls it: without the word 'drain'.
+        Command::try_parse_from(["/opt/lake/lake-worker"].iter().chain(arguments))
+    }
+
     #[test]
-    fn a_worker_and_a_master_must_be_named() {
-        let parse = |arguments: &[&str]| Command::try_parse_from(["lake-worker drain"].iter().chain(arguments));
+    fn a_worker_must_be_named_and_a_master_may_be() {
         let command = parse(&["--worker", "worker-1", "--master", "lake://m:1", "--wait"]).unwrap();
         assert_eq!((command.worker.as_str(), command.master.as_str(), command.wait), ("worker-1", "lake://m:1", true));
         assert!(!parse(&["--worker", "worker-1", "--master", "lake://m:1"]).unwrap().wait);
         assert!(parse(&["--master", "lake://m:1"]).is_err());
+        assert!(parse(&["--worker", "worker-1"]).is_ok());
+    }
+
+    #[test]
+    fn the_help_shows_what_is_accepted() {
+        let help = parse(&["--help"]).unwrap_err();
+        assert_eq!(help.kind(), clap::error::ErrorKind::DisplayHelp);
+        let text = help.to_string();
+        assert!(text.contains("Usage: lake-worker drain [OPTIONS] --worker <ID>\n"), "{text}");
+        let example = text.lines().find_map(|line| line.strip_prefix("  lake-worker drain ")).unwrap();
+        assert!(parse(&example.split(' ').collect::<Vec<_>>()).is_ok(), "{example}");
+    }
+
+    #[test]
+    fn a_worker_that_has_left_was_lost_or_is_forgotten_is_gone() {
+        for state in ["DECOMMISSIONED", "LOST", "forgotten"] {
+            assert!(is_gone(state), "{state}");
+        }
+        assert!(!is_gone("ALIVE") && !is_gone("DRAINING"));
     }
 }

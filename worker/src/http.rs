@@ -9,11 +9,12 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{Path, State as Extract};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::map_response;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
-use lake_proto::web::HARDENING;
+use lake_proto::quantity::counted;
+use lake_proto::web::{ASSETS, Asset, HARDENING, content_security};
 use tokio::sync::watch;
 
 use crate::drain::Drain;
@@ -48,12 +49,17 @@ pub struct View {
 
 /// The routes.
 pub fn router(view: View) -> Router {
-    Router::new()
+    let mut assets = Router::new();
+    for Asset { path, content_type, content } in ASSETS {
+        assets = assets.route(path, get(move || async move { ([(header::CONTENT_TYPE, content_type)], content) }));
+    }
+    assets
         .route("/", get(show_page))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(show_metrics))
         .route("/logs/{driver}/{stream}", get(show_log))
+        .fallback(show_missing)
         .with_state(Arc::new(view))
         .layer(map_response(guard))
 }
@@ -64,11 +70,19 @@ async fn guard(mut response: Response) -> Response {
     for (name, value) in HARDENING {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let policy = HeaderValue::from_static(content_security(content_type));
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     response
 }
 
 async fn show_page(Extract(view): Extract<Arc<View>>) -> Html<String> {
     Html(page::render(&view))
+}
+
+/// Every path that is none of ours.
+async fn show_missing(Extract(view): Extract<Arc<View>>, uri: Uri) -> (StatusCode, Html<String>) {
+    (StatusCode::NOT_FOUND, Html(page::missing(&view.offer, uri.path())))
 }
 
 async fn ready(Extract(view): Extract<Arc<View>>) -> (StatusCode, String) {
@@ -92,7 +106,7 @@ async fn show_log(Extract(view): Extract<Arc<View>>, Path((driver, stream)): Pat
         Ok((0, bytes)) => ([(header::CONTENT_TYPE, TEXT)], bytes).into_response(),
         Ok((offset, bytes)) => {
             let mut text = String::new();
-            let _ = writeln!(text, "... {offset} bytes before this are not shown ...");
+            let _ = writeln!(text, "... not shown before this: {} ...", counted(offset, "byte", "bytes"));
             text.push_str(&String::from_utf8_lossy(&bytes));
             ([(header::CONTENT_TYPE, TEXT)], text).into_response()
         }

@@ -106,9 +106,8 @@ impl Run<'_> {
         if self.outcome.state == "FINISHED" {
             self.close_view();
             for table in &options.show {
-                let shown = engine::show(pipeline.clone(), table, SHOWN_ROWS).await.and_then(|rows| print(&rows));
                 // The tables are committed: a caller that repeats on a failure would write them twice.
-                if let Err(fault) = shown {
+                if let Err(fault) = show(&pipeline, table).await {
                     eprintln!(
                         "warning[{}/{}]: the job has finished, but {table} is not shown: {fault}",
                         fault.class, fault.code
@@ -286,6 +285,14 @@ fn request(options: &Options, pipeline: &Pipeline, submission_id: String) -> Res
         deploy_mode: options.deploy_mode.name().to_owned(),
     };
     Ok(SubmitRequest { submission_id, pipeline: json.into(), options: Some(submit_options) })
+}
+
+/// The rows are data, how many they are is not.
+async fn show(pipeline: &Pipeline, table: &str) -> Result<(), Fault> {
+    let shown = engine::show(pipeline.clone(), table, SHOWN_ROWS).await?;
+    print(&shown.rows)?;
+    eprintln!("{table}: {}", shown.extent);
+    Ok(())
 }
 
 async fn follow(client: &mut Client, id: &str, view: &mut dyn View) -> Result<ApplicationStatus, Fault> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lake_proto::quantity::{bytes, count, duration};
+use lake_proto::quantity::{bytes, count, counted, duration, noun};
 use lake_proto::v1::{ExpectationResult, StageProgress, StepProgress, StepRecord};
 use lake_proto::{ErrorClass, Fault};
 
@@ -34,12 +34,13 @@ pub(super) fn next(step: &StepProgress) -> &'static str {
 
 /// One stage of a step.
 pub(super) fn stage(stage: &StageProgress) -> String {
-    let mut text = format!("stage {}  {}/{} tasks", stage.stage_id, stage.tasks_done, stage.tasks_total);
+    let tasks = noun(u64::from(stage.tasks_total), "task", "tasks");
+    let mut text = format!("stage {}  {}/{} {tasks}", stage.stage_id, stage.tasks_done, stage.tasks_total);
     if stage.tasks_running > 0 {
         text.push_str(&format!(" ({} running)", stage.tasks_running));
     }
     if stage.rows > 0 {
-        text.push_str(&format!("  {} rows  {}", count(stage.rows), bytes(stage.bytes)));
+        text.push_str(&format!("  {}  {}", counted(stage.rows, "row", "rows"), bytes(stage.bytes)));
     }
     if stage.retries > 0 {
         text.push_str(&format!("  {} retried", stage.retries));
@@ -52,17 +53,20 @@ fn running(stages: &[StageProgress]) -> String {
     let total: u64 = stages.iter().map(|stage| u64::from(stage.tasks_total)).sum();
     match total {
         0 => "running".to_owned(),
-        _ => format!("running  {done}/{total} tasks in {} stages", stages.len()),
+        _ => {
+            let tasks = noun(total, "task", "tasks");
+            let stages = counted(u64::try_from(stages.len()).unwrap_or(u64::MAX), "stage", "stages");
+            format!("running  {done}/{total} {tasks} in {stages}")
+        }
     }
 }
 
 fn committed(record: &StepRecord) -> String {
-    let plural = if record.files == 1 { "" } else { "s" };
     let mut text = format!(
-        "committed version {}  {} rows in {} file{plural}  {}  {}",
+        "committed version {}  {} in {}  {}  {}",
         record.version,
-        count(record.rows_out),
-        record.files,
+        counted(record.rows_out, "row", "rows"),
+        counted(u64::from(record.files), "file", "files"),
         bytes(record.bytes_out),
         duration(Duration::from_millis(record.elapsed_ms)),
     );
@@ -108,6 +112,18 @@ mod tests {
         };
         let progress = StepProgress { state: "COMMITTED".into(), record: Some(record), ..StepProgress::default() };
         assert_eq!(step(&progress), "committed version 4  1,200 rows in 2 files  2.0 KiB  1.5 s  [email: 3 dropped]");
+    }
+
+    #[test]
+    fn one_of_a_thing_is_not_called_many() {
+        let stage_of_one =
+            StageProgress { stage_id: 1, tasks_total: 1, tasks_done: 1, rows: 1, ..StageProgress::default() };
+        assert_eq!(stage(&stage_of_one), "stage 1  1/1 task  1 row  0 B");
+        let running = StepProgress { state: "RUNNING".into(), stages: vec![stage_of_one], ..StepProgress::default() };
+        assert_eq!(step(&running), "running  1/1 task in 1 stage");
+        let record = StepRecord { rows_out: 1, files: 1, ..StepRecord::default() };
+        let committed = StepProgress { state: "COMMITTED".into(), record: Some(record), ..StepProgress::default() };
+        assert_eq!(step(&committed), "committed version 0  1 row in 1 file  0 B  0 ms");
     }
 
     #[test]

@@ -239,6 +239,7 @@ impl fmt::Display for Errors {
         }
         match self.omitted {
             0 => Ok(()),
+            1 => f.write_str("\nand 1 more error"),
             omitted => write!(f, "\nand {omitted} more errors"),
         }
     }

@@ -14,6 +14,7 @@ use datafusion::physical_expr::expressions::{
     BinaryExpr, CastExpr, Column, InListExpr, IsNotNullExpr, IsNullExpr, Literal, NotExpr,
 };
 use datafusion::physical_expr::utils::collect_columns;
+use lake_proto::quantity::counted;
 
 use super::files::LiveFile;
 use super::protocol::is_true;
@@ -113,9 +114,9 @@ pub async fn split_replace(
         return Err(EngineError::invalid(
             "delta-cdf",
             format!(
-                "'{text}' matches only some rows of {} files of table '{}', which has a change data feed: replacing \
+                "'{text}' matches only some rows of {} of table '{}', which has a change data feed: replacing \
                  part of a file is not supported there; use a condition over the partition columns ({})",
-                rewrite.len(),
+                counted(u64::try_from(rewrite.len()).unwrap_or(u64::MAX), "file", "files"),
                 snapshot.location(),
                 snapshot.partition_columns().join(", ")
             ),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::Utc;
 use lake_job::{Pipeline, Read};
 use lake_proto::Fault;
+use lake_proto::quantity::counted;
 use serde::Serialize;
 
 use super::inputs;
@@ -105,14 +106,18 @@ fn read(read: &Read) -> String {
 
 impl fmt::Display for DryRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "job {}: {} steps, nothing was written", self.job, self.steps.len())?;
+        let number = |length: usize| u64::try_from(length).unwrap_or(u64::MAX);
+        let steps = counted(number(self.steps.len()), "step", "steps");
+        writeln!(f, "job {}: {steps}, nothing was written", self.job)?;
         for step in &self.steps {
             let version =
                 step.version.map_or_else(|| "new table".to_owned(), |version| format!("at version {version}"));
             writeln!(f, "  {} <- {}", step.table, step.reads.join(", "))?;
-            writeln!(f, "      {}, {version}, {} columns", step.mode, step.columns.len())?;
+            let columns = counted(number(step.columns.len()), "column", "columns");
+            writeln!(f, "      {}, {version}, {columns}", step.mode)?;
             if step.files_total > 0 {
-                writeln!(f, "      reads {} of {} data files", step.files_read, step.files_total)?;
+                let files = counted(number(step.files_total), "data file", "data files");
+                writeln!(f, "      reads {} of {files}", step.files_read)?;
             }
         }
         Ok(())

@@ -5,6 +5,7 @@ use datafusion::common::DFSchema;
 use datafusion::prelude::SessionContext;
 use lake_job::{Expectation, ExpectationAction, Origin, ParseMode, Table, WriteMode};
 use lake_proto::ErrorClass;
+use lake_proto::quantity::noun;
 use lake_proto::v1::ExpectationResult;
 
 use crate::delta::{Check, CheckKind, WriteSpec, Written};
@@ -100,7 +101,7 @@ pub(super) fn enforce(table: &Table, written: &Written) -> Result<()> {
     let say = |expectation: &Expectation| {
         let (name, check) = (&expectation.name, &expectation.check);
         let (violations, rows) = (violations(written, name), written.input_rows);
-        format!("expectation '{name}' ({check}) is violated by {violations} of {rows} rows")
+        format!("expectation '{name}' ({check}) is violated by {violations} of {rows} {}", noun(rows, "row", "rows"))
     };
     let failed: Vec<String> = table.expectations.iter().filter(failing).map(say).collect();
     if failed.is_empty() {

@@ -21,4 +21,4 @@ pub use dry_run::{DryRun, DryStep, dry_run};
 pub use local::{LocalOptions, run_local};
 pub use masters::Masters;
 pub use planning::{estimated_scan_bytes, physical_plan};
-pub use show::show;
+pub use show::{Shown, show};

@@ -104,6 +104,11 @@ pub enum Command {
         /// What was seen, for people.
         reason: String,
     },
+    /// A worker that drained is gone. Drivers that its time to drain was too short for are relaunched elsewhere.
+    WorkerLeft {
+        /// Which.
+        worker: WorkerId,
+    },
 }
 
 /// What a client sends.

@@ -24,21 +24,32 @@ pub fn decide(state: &State, observed: &Observed) -> Vec<Command> {
 fn lost_workers(state: &State, observed: &Observed) -> Vec<Command> {
     let mut commands = Vec::new();
     for worker in state.workers().filter(|worker| worker.is_alive()) {
-        if let Some(reason) = worker_loss(worker, observed) {
-            commands.push(Command::WorkerLost { worker: worker.id.clone(), reason });
+        let id = || worker.id.clone();
+        if has_left(worker, observed) {
+            commands.push(Command::WorkerLeft { worker: id() });
+        } else if let Some(reason) = worker_loss(worker, observed) {
+            commands.push(Command::WorkerLost { worker: id(), reason });
         }
     }
     commands
 }
 
+/// Whether its process is gone. An open stream says more than a probe.
+fn is_gone(worker: &Worker, observed: &Observed) -> bool {
+    let is_attached = observed.workers.get(&worker.id).is_some_and(|seen| seen.is_attached);
+    !is_attached && observed.unreachable.contains(&worker.id)
+}
+
+/// Whether it is gone as somebody wanted.
+fn has_left(worker: &Worker, observed: &Observed) -> bool {
+    is_gone(worker, observed) && observed.workers.get(&worker.id).is_some_and(|seen| seen.is_draining)
+}
+
 fn worker_loss(worker: &Worker, observed: &Observed) -> Option<String> {
     let timeouts = &observed.timeouts;
     let seen = observed.workers.get(&worker.id);
-    let is_attached = seen.is_some_and(|seen| seen.is_attached);
-    if !is_attached && observed.unreachable.contains(&worker.id) {
-        let has_drained = seen.is_some_and(|seen| seen.is_draining);
-        let reason = if has_drained { "it was drained and has left" } else { "nobody listens at its address" };
-        return Some(reason.to_owned());
+    if is_gone(worker, observed) {
+        return Some("nobody listens at its address".to_owned());
     }
     let silent_ms = |since_ms: u64| observed.now_ms.saturating_sub(since_ms);
     match seen {

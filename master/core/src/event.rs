@@ -93,6 +93,11 @@ pub enum Event {
         /// What was seen.
         reason: String,
     },
+    /// A worker that drained is gone.
+    WorkerLeft {
+        /// Which.
+        worker: WorkerId,
+    },
     /// Late or repeated news that changes nothing.
     Ignored {
         /// Why.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::application::{Application, Phase};
-use crate::state::{MAX_ENDED_APPLICATIONS, MAX_LOST_WORKERS, State};
+use crate::state::{MAX_ENDED_APPLICATIONS, MAX_GONE_WORKERS, State};
 
 /// Checks the whole state.
 ///
@@ -91,10 +91,10 @@ fn check_indexes(state: &State) -> Result<(), String> {
 
 fn check_workers(state: &State) -> Result<(), String> {
     let mut addresses = BTreeSet::new();
-    let mut lost = 0;
+    let mut gone = 0;
     for worker in state.workers() {
         if !worker.is_alive() {
-            lost += 1;
+            gone += 1;
             continue;
         }
         let registration = &worker.registration;
@@ -106,5 +106,5 @@ fn check_workers(state: &State) -> Result<(), String> {
             return Err(format!("{} holds {used} of {} bytes", worker.id, registration.memory_bytes));
         }
     }
-    if lost > MAX_LOST_WORKERS { Err(format!("{lost} lost workers are kept")) } else { Ok(()) }
+    if gone > MAX_GONE_WORKERS { Err(format!("{gone} workers that are gone are kept")) } else { Ok(()) }
 }

@@ -86,7 +86,7 @@ fn fault(random: &mut Random) -> Fault {
 }
 
 fn command(random: &mut Random, world: &World) -> Option<Command> {
-    let kind = random.below(17);
+    let kind = random.below(18);
     if kind < 3 {
         return Some(Command::Submit(submission(random)));
     }
@@ -117,7 +117,8 @@ fn command(random: &mut Random, world: &World) -> Option<Command> {
         12 => Command::DriverLost { driver, epoch, reason: "r".to_owned() },
         13 => Command::Kill { app: random.pick(&world.apps)?.clone() },
         14 => Command::WorkerLost { worker, reason: "r".to_owned() },
-        15 => Command::PermitCommit { driver, epoch, table: format!("t-{}", random.below(3)) },
+        15 => Command::WorkerLeft { worker },
+        16 => Command::PermitCommit { driver, epoch, table: format!("t-{}", random.below(3)) },
         _ => Command::WorkerBack { worker },
     })
 }

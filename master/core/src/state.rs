@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::application::Application;
 use crate::event::Event;
-use crate::worker::{Worker, WorkerState};
+use crate::worker::Worker;
 
 /// Ended applications that are kept; older ones live only in the history.
 pub const MAX_ENDED_APPLICATIONS: usize = 1_000;
-/// Lost workers that are kept for people to see.
-pub const MAX_LOST_WORKERS: usize = 100;
+/// Workers that were lost or have left and are kept for people to see.
+pub const MAX_GONE_WORKERS: usize = 100;
 
 /// The replicated state. Only [`crate::apply()`] changes it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -44,7 +44,7 @@ impl State {
         self.applications.values()
     }
 
-    /// Every worker, by id; lost ones too, for a while.
+    /// Every worker, by id; those that are gone too, for a while.
     pub fn workers(&self) -> impl Iterator<Item = &Worker> {
         self.workers.values()
     }
@@ -109,17 +109,17 @@ impl State {
         }
     }
 
-    /// Drops the lost workers above the cap, those lost first first.
-    pub(crate) fn forget_lost_workers(&mut self) {
-        let mut lost: Vec<(u64, WorkerId)> = Vec::new();
+    /// Drops the workers above the cap that are gone, the earliest first.
+    pub(crate) fn forget_gone_workers(&mut self) {
+        let mut gone: Vec<(u64, WorkerId)> = Vec::new();
         for worker in self.workers.values() {
-            if let WorkerState::Lost { at_ms, .. } = worker.state {
-                lost.push((at_ms, worker.id.clone()));
+            if let Some(at_ms) = worker.state.gone_at_ms() {
+                gone.push((at_ms, worker.id.clone()));
             }
         }
-        lost.sort();
-        let surplus = lost.len().saturating_sub(MAX_LOST_WORKERS);
-        for (_, worker) in lost.into_iter().take(surplus) {
+        gone.sort();
+        let surplus = gone.len().saturating_sub(MAX_GONE_WORKERS);
+        for (_, worker) in gone.into_iter().take(surplus) {
             self.workers.remove(&worker);
         }
     }

@@ -100,10 +100,12 @@ pub struct WorkerView {
     pub task_memory_bytes: u64,
     /// Free space of its work dir, as it says.
     pub disk_free_bytes: u64,
-    /// `ALIVE`, `DRAINING` or `LOST`.
+    /// `ALIVE`, `DRAINING`, `DECOMMISSIONED` (it drained and has left) or `LOST`.
     pub state: &'static str,
     /// Why it is lost.
     pub lost_reason: Option<String>,
+    /// When it was lost or had left; 0 = it is here.
+    pub gone_at_ms: u64,
     /// Drivers on it now.
     pub drivers: usize,
     /// When it registered.
@@ -137,10 +139,10 @@ pub fn applications(state: &State, limit: usize) -> Vec<ApplicationView> {
     newest.into_iter().map(|application| view_of(state, application)).collect()
 }
 
-/// Every worker that is kept, living ones first.
+/// Every worker that is kept, living ones first, by id, then those that are gone, the latest first.
 pub fn workers(state: &State, live: &Live) -> Vec<WorkerView> {
     let mut workers: Vec<&Worker> = state.workers().collect();
-    workers.sort_by_key(|worker| (!worker.is_alive(), worker.id.clone()));
+    workers.sort_by_key(|worker| (worker.state.gone_at_ms().map(std::cmp::Reverse), worker.id.clone()));
     workers.into_iter().map(|worker| worker_view(state, worker, live)).collect()
 }
 
@@ -223,12 +225,13 @@ fn worker_view(state: &State, worker: &Worker, live: &Live) -> WorkerView {
         disk_free_bytes: figures.disk_free_bytes,
         state: match &worker.state {
             WorkerState::Alive if figures.is_draining => "DRAINING",
-            WorkerState::Alive | WorkerState::Lost { .. } => worker.state.name(),
+            WorkerState::Alive | WorkerState::Lost { .. } | WorkerState::Decommissioned { .. } => worker.state.name(),
         },
         lost_reason: match &worker.state {
-            WorkerState::Alive => None,
+            WorkerState::Alive | WorkerState::Decommissioned { .. } => None,
             WorkerState::Lost { reason, .. } => Some(reason.clone()),
         },
+        gone_at_ms: worker.state.gone_at_ms().unwrap_or(0),
         drivers: state.drivers_on(&worker.id).count(),
         registered_at_ms: worker.registered_at_ms,
         last_heartbeat_ms: figures.last_heartbeat_ms,

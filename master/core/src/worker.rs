@@ -40,6 +40,11 @@ pub enum WorkerState {
         /// Why, for people.
         reason: String,
     },
+    /// It drained and has left, as somebody wanted.
+    Decommissioned {
+        /// When.
+        at_ms: u64,
+    },
 }
 
 impl WorkerState {
@@ -48,6 +53,15 @@ impl WorkerState {
         match self {
             Self::Alive => "ALIVE",
             Self::Lost { .. } => "LOST",
+            Self::Decommissioned { .. } => "DECOMMISSIONED",
+        }
+    }
+
+    /// When it ceased to count; `None` while it does.
+    pub const fn gone_at_ms(&self) -> Option<u64> {
+        match self {
+            Self::Alive => None,
+            Self::Lost { at_ms, .. } | Self::Decommissioned { at_ms } => Some(*at_ms),
         }
     }
 }

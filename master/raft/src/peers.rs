@@ -67,9 +67,7 @@ impl Peers {
             // Dropping a queue ends its sender.
             senders.retain(|id, (member, _)| members.get(*id) == Some(member));
             for member in members.iter().filter(|member| member.id != self.identity.id) {
-                if !senders.contains_key(&member.id) {
-                    senders.insert(member.id, (member.clone(), self.start(member.clone())));
-                }
+                senders.entry(member.id).or_insert_with(|| (member.clone(), self.start(member.clone())));
             }
             self.outbound.set(senders.iter().map(|(id, (_, queue))| (*id, queue.clone())).collect());
             tokio::select! {

@@ -11,14 +11,21 @@ use lake_raft::{Directory, Member};
 use serde::Deserialize;
 
 use super::{Config, LogFormat, invalid};
-use crate::operate::Members;
+use crate::operate::{self, Members};
 
 /// The leading daemon of a lake cluster: accepts jobs, places their drivers, schedules their queries.
 ///
 /// Each option is also an environment variable and a key of the file given by --config (without the dashes in front,
 /// with '_' for '-'). A flag is stronger than the environment, the environment stronger than the file.
 #[derive(Debug, Parser)]
-#[command(name = "lake-master", version, disable_help_flag = true)]
+#[command(
+    name = "lake-master",
+    version,
+    disable_help_flag = true,
+    disable_help_subcommand = true,
+    args_conflicts_with_subcommands = true,
+    after_help = EXAMPLES
+)]
 struct Flags {
     /// Host to bind and to be reached at [default: 127.0.0.1]
     #[arg(short = 'h', long, env = "LAKE_MASTER_HOST")]
@@ -60,7 +67,8 @@ struct Flags {
     #[arg(long)]
     dump_config: bool,
     /// Print help
-    #[arg(long, action = ArgAction::Help)]
+    // Without clap's own flag, whose -h is the host here, no command would have one.
+    #[arg(long, action = ArgAction::Help, global = true)]
     help: Option<bool>,
     #[command(subcommand)]
     command: Option<Command>,
@@ -69,8 +77,17 @@ struct Flags {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Show or change the masters of a running group
+    #[command(flatten_help = true, disable_help_subcommand = true, after_help = operate::EXAMPLES)]
     Members(Members),
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  lake-master --host h1 --data-dir /var/lib/lake
+  lake-master --id 1 --host h1 --peers 1@h1:7077,2@h2:7077,3@h3:7077
+  lake-master members list --master lake://h1:7077
+
+'lake-master members --help' tells more of the last one.";
 
 /// The file of --config.
 #[derive(Debug, Default, Deserialize)]
@@ -110,7 +127,7 @@ where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
-    let matches = Flags::command().get_matches_from(arguments);
+    let matches = command().get_matches_from(arguments);
     let flags = Flags::from_arg_matches(&matches).map_err(|error| invalid(error.to_string()))?;
     if let Some(Command::Members(members)) = flags.command {
         return Ok(Action::Members(members));
@@ -155,6 +172,11 @@ where
         return Err(invalid("--host is empty: expected a name or an address".to_owned()));
     }
     if flags.dump_config { Ok(Action::Print(render(&dump))) } else { Ok(Action::Run(config)) }
+}
+
+/// The definition of the command line.
+pub(super) fn command() -> clap::Command {
+    Flags::command()
 }
 
 fn read(path: &Path) -> Result<FileKeys, Fault> {

@@ -68,3 +68,51 @@ fn unknown_keys_and_later_features_are_refused_by_name() {
     let joining = config(&["--id", "4", "--join", "--peers", "1@a:1,2@b:2,3@c:3"]);
     assert!(joining.join && joining.peers.len() == 3);
 }
+
+/// What `lake-master <arguments>` prints as help.
+fn help(arguments: &[&str]) -> String {
+    let asked = cli::command().try_get_matches_from(std::iter::once(&"lake-master").chain(arguments));
+    let answer = asked.unwrap_err();
+    assert_eq!(answer.kind(), clap::error::ErrorKind::DisplayHelp, "{answer}");
+    answer.to_string()
+}
+
+#[test]
+fn every_help_has_the_usage_of_its_command_and_examples_that_are_accepted() {
+    cli::command().debug_assert();
+    let members = [
+        "lake-master members list [OPTIONS]\n",
+        "lake-master members add [OPTIONS] <NUMBER@HOST:PORT>\n",
+        "lake-master members remove [OPTIONS] <NUMBER>\n",
+    ];
+    for (arguments, usages) in [
+        (&["--help"][..], &["lake-master [OPTIONS]\n", "lake-master <COMMAND>\n"][..]),
+        (&["members", "--help"], &members),
+        (&["members", "list", "--help"], &members[..1]),
+        (&["members", "add", "--help"], &members[1..2]),
+        (&["members", "remove", "--help"], &members[2..]),
+    ] {
+        let text = help(arguments);
+        for usage in usages {
+            assert!(text.contains(usage), "{usage} is not in the help of {arguments:?}:\n{text}");
+        }
+        assert_eq!(text.contains("--data-dir <DIR>"), arguments[0] == "--help", "{arguments:?}:\n{text}");
+        let examples: Vec<&str> = text.lines().filter(|line| line.starts_with("  lake-master ")).collect();
+        assert!(!examples.is_empty(), "{text}");
+        for example in examples {
+            let accepted = cli::command().try_get_matches_from(example.split_whitespace());
+            assert!(accepted.is_ok(), "{example}: {accepted:?}");
+        }
+    }
+}
+
+#[test]
+fn the_daemons_options_do_not_go_with_a_command() {
+    let refused = cli::command().try_get_matches_from(["lake-master", "--port", "1", "members", "list"]);
+    assert_eq!(refused.unwrap_err().kind(), clap::error::ErrorKind::ArgumentConflict);
+    for arguments in
+        [&["members", "list", "--master", "lake://h1:7077"][..], &["members", "--master", "lake://h1:7077", "list"]]
+    {
+        assert!(matches!(parsed(arguments), Ok(Action::Members(_))), "{arguments:?}");
+    }
+}

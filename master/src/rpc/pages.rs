@@ -10,6 +10,7 @@ use tonic::codegen::Service as _;
 use tonic::{Request, Response, Status};
 
 use super::invalid;
+use crate::web::Relayed;
 
 pub(super) struct Service {
     pages: Router,
@@ -24,8 +25,12 @@ impl Service {
 #[tonic::async_trait]
 impl Pages for Service {
     async fn get(&self, request: Request<v1::PageRequest>) -> Result<Response<v1::PageResponse>, Status> {
-        let path = request.into_inner().path_and_query;
-        let wanted = HttpRequest::get(&path).body(Body::empty());
+        let v1::PageRequest { path_and_query: path, relay_id } = request.into_inner();
+        let mut wanted = HttpRequest::get(&path);
+        if relay_id > 0 {
+            wanted = wanted.extension(Relayed { by: relay_id });
+        }
+        let wanted = wanted.body(Body::empty());
         let wanted = wanted.map_err(|error| invalid(format!("'{path}' is not a path: {error}")))?;
         let answer = match self.pages.clone().call(wanted).await {
             Ok(answer) => answer,

@@ -9,7 +9,7 @@ use lake_proto::v1::master_message::Message;
 use lake_proto::v1::{self, driver_status, worker_message};
 use lake_proto::{ErrorClass, Fault};
 
-use self::support::{Cluster, FakeWorker, http_get, submission};
+use self::support::{Cluster, FakeWorker, http, http_get, submission};
 
 #[tokio::test]
 async fn a_job_goes_from_submission_to_its_end() {
@@ -187,6 +187,12 @@ async fn a_draining_worker_gets_no_driver_and_is_released_when_its_own_has_ended
     let told = first.next().await;
     assert!(matches!(told, Message::Released(_)), "{told:?}");
 
+    let id = first.id.clone();
+    drop(first);
+    let has_left = |worker: &v1::WorkerStatus| worker.worker_id == id && worker.state == "DECOMMISSIONED";
+    second.beat_until(vec![], async || cluster.list().await.workers.iter().any(has_left)).await;
+    let fault = cluster.drain(&id).await.unwrap_err();
+    assert_eq!((fault.class, fault.code.as_str()), (ErrorClass::NotFound, "no-such-worker"));
     let fault = cluster.drain("worker-x").await.unwrap_err();
     assert_eq!((fault.class, fault.code.as_str()), (ErrorClass::NotFound, "no-such-worker"));
     cluster.stop().await;
@@ -315,6 +321,36 @@ async fn pages_api_and_probes_show_the_cluster() {
     assert!(json.contains("\"role\":\"leader\""));
     let (_, metrics) = get("/metrics".to_owned()).await;
     assert!(metrics.contains("lake_master_applications{state=\"RUNNING\"} 1\n"), "{metrics}");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn no_path_of_the_pages_is_a_dead_end_and_every_answer_forbids_what_it_does_not_need() {
+    let cluster = Cluster::start().await;
+    let ask = async |method: &str, path: &str| http(cluster.http_address(), method, path).await;
+    let (status, head, page) = ask("GET", "/").await;
+    assert_eq!(status, 200);
+    let expected =
+        ["text/html", "script-src 'self'", "frame-ancestors 'none'", "x-content-type-options: nosniff", "no-referrer"];
+    for expected in expected {
+        assert!(head.contains(expected), "{expected} is not in {head}");
+    }
+    let references: Vec<&str> = page.split("=\"/").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert!(references.contains(&"style.css") && references.contains(&"refresh.js"), "{references:?}");
+    for reference in references {
+        let (status, head, _) = ask("GET", &format!("/{reference}")).await;
+        assert_eq!(status, 200, "{reference}: {head}");
+    }
+    assert_eq!(ask("GET", "/favicon.ico").await.0, 200);
+
+    let (status, head, body) = ask("HEAD", "/").await;
+    assert_eq!((status, body.as_str()), (200, ""), "{head}");
+    let (status, head, page) = ask("GET", "/no/such/page").await;
+    assert_eq!(status, 404);
+    assert!(head.contains("text/html") && page.contains("<a href=\"/\">Workers and applications</a>"), "{page}");
+    let (status, head, _) = ask("GET", "/api/v1/nothing").await;
+    assert!(status == 404 && head.contains("application/json") && !head.contains("script-src"), "{head}");
+    assert_eq!(ask("POST", "/").await.0, 405);
     cluster.stop().await;
 }
 

@@ -27,6 +27,8 @@ pub(super) fn router() -> Router<Arc<Master>> {
 #[derive(Serialize)]
 struct Version {
     version: &'static str,
+    /// Number of the master that answers.
+    id: u64,
     role: &'static str,
     term: u64,
     applied: u64,
@@ -36,6 +38,7 @@ async fn version(State(master): State<Arc<Master>>) -> Json<Version> {
     let status = master.raft.status();
     Json(Version {
         version: env!("CARGO_PKG_VERSION"),
+        id: master.id,
         role: status.role.name(),
         term: status.term,
         applied: status.applied,

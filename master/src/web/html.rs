@@ -47,23 +47,63 @@ pub(super) fn element(name: &'static str, attributes: &[(&'static str, &str)], c
     Html(markup)
 }
 
-/// A table; nothing but `empty` when it has no rows.
-pub(super) fn table(heads: &[&'static str], rows: Vec<Vec<Html>>, empty: &'static str) -> Html {
+/// A column by its title; numbers stand at the right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Column {
+    Text(&'static str),
+    Number(&'static str),
+}
+
+impl Column {
+    const fn title(self) -> &'static str {
+        match self {
+            Self::Text(title) | Self::Number(title) => title,
+        }
+    }
+
+    const fn class(self) -> &'static str {
+        match self {
+            Self::Text(_) => "",
+            Self::Number(_) => "n",
+        }
+    }
+}
+
+/// A table whose first column names its rows; nothing but `empty` when it has none. Where it is wider than its page it
+/// scrolls, also by keys, and is called `label` there.
+pub(super) fn table(label: &'static str, columns: &[Column], rows: Vec<Vec<Html>>, empty: &'static str) -> Html {
     if rows.is_empty() {
         return element("p", &[("class", "empty")], &[text(empty)]);
     }
     let mut head = Html::default();
-    for title in heads {
-        head.push(&element("th", &[], &[text(title)]));
+    for column in columns {
+        head.push(&cell("th", Some("col"), *column, text(column.title())));
     }
     let mut body = Html::default();
     for row in rows {
-        let cells: Vec<Html> = row.into_iter().map(|cell| element("td", &[], &[cell])).collect();
-        body.push(&element("tr", &[], &cells));
+        let mut cells = Html::default();
+        for (index, (column, content)) in columns.iter().zip(row).enumerate() {
+            cells.push(&match index {
+                0 => cell("th", Some("row"), *column, content),
+                _ => cell("td", None, *column, content),
+            });
+        }
+        body.push(&element("tr", &[], &[cells]));
     }
     let table =
         element("table", &[], &[element("thead", &[], &[element("tr", &[], &[head])]), element("tbody", &[], &[body])]);
-    element("div", &[("class", "scroll")], &[table])
+    element("div", &[("class", "scroll"), ("role", "region"), ("aria-label", label), ("tabindex", "0")], &[table])
+}
+
+fn cell(name: &'static str, scope: Option<&'static str>, column: Column, content: Html) -> Html {
+    let mut attributes = Vec::new();
+    if let Some(scope) = scope {
+        attributes.push(("scope", scope));
+    }
+    if !column.class().is_empty() {
+        attributes.push(("class", column.class()));
+    }
+    element(name, &attributes, &[content])
 }
 
 /// A state as a coloured badge.
@@ -71,9 +111,8 @@ pub(super) fn badge(state: &str) -> Html {
     let class = match state {
         "RUNNING" | "COMMITTING" => "badge run",
         "FINISHED" | "COMMITTED" | "ALIVE" | "leader" => "badge good",
-        "SKIPPED" => "badge calm",
         "FAILED" | "ERROR" | "LOST" => "badge bad",
-        "RELAUNCHING" | "KILLING" | "DRAINING" => "badge warn",
+        "RELAUNCHING" | "KILLING" | "DRAINING" | "no quorum" => "badge warn",
         _ => "badge",
     };
     element("span", &[("class", class)], &[text(state)])
@@ -81,10 +120,9 @@ pub(super) fn badge(state: &str) -> Html {
 
 /// How full something is.
 pub(super) fn meter(used: u64, total: u64, label: &str) -> Html {
-    let percent = used.saturating_mul(100).checked_div(total).unwrap_or(0).min(100);
-    let width = format!("width:{percent}%");
-    let bar = element("span", &[("class", "fill"), ("style", &width)], &[]);
-    let bar = element("span", &[("class", "bar")], &[bar]);
+    let (value, max) = (used.min(total).to_string(), total.max(1).to_string());
+    // The label says the same in words.
+    let bar = element("progress", &[("value", &value), ("max", &max), ("aria-hidden", "true")], &[]);
     element("span", &[("class", "meter")], &[bar, element("span", &[], &[text(label)])])
 }
 
@@ -101,10 +139,13 @@ pub(super) fn duration(ms: u64) -> String {
     quantity::duration(Duration::from_millis(ms))
 }
 
-/// `2026-11-21 09:30:12` in UTC; a dash for 0.
-pub(super) fn instant(at_ms: u64) -> String {
+/// `2026-11-21 09:30:12` in UTC, for programs too; a dash for 0.
+pub(super) fn instant(at_ms: u64) -> Html {
     let at = i64::try_from(at_ms).ok().filter(|at| *at > 0).and_then(chrono::DateTime::from_timestamp_millis);
-    at.map_or_else(|| "–".to_owned(), |at| at.format("%Y-%m-%d %H:%M:%S").to_string())
+    let Some(at) = at else { return text("–") };
+    let exact = at.format("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let shown = at.format("%Y-%m-%d %H:%M:%S").to_string();
+    element("time", &[("datetime", &exact), ("class", "nowrap")], &[text(shown)])
 }
 
 #[cfg(test)]
@@ -122,6 +163,28 @@ mod tests {
     #[test]
     fn times_are_readable() {
         assert_eq!([duration(350), duration(125_000)], ["350 ms", "2 min 05 s"]);
-        assert_eq!([instant(0), instant(1_795_253_412_000)], ["–", "2026-11-21 09:30:12"]);
+        assert_eq!(instant(0), text("–"));
+        let expected = "<time datetime=\"2026-11-21T09:30:12Z\" class=\"nowrap\">2026-11-21 09:30:12</time>";
+        assert_eq!(instant(1_795_253_412_000).into_string(), expected);
+    }
+
+    #[test]
+    fn a_table_names_its_columns_and_rows_and_is_reached_by_keys() {
+        let rows = vec![vec![text("a"), text("1")]];
+        let page = table("Things", &[Column::Text("Thing"), Column::Number("Count")], rows, "none").into_string();
+        for expected in [
+            "<div class=\"scroll\" role=\"region\" aria-label=\"Things\" tabindex=\"0\">",
+            "<th scope=\"col\">Thing</th><th scope=\"col\" class=\"n\">Count</th>",
+            "<th scope=\"row\">a</th><td class=\"n\">1</td>",
+        ] {
+            assert!(page.contains(expected), "{expected} is not in {page}");
+        }
+        assert_eq!(table("Things", &[], vec![], "none").into_string(), "<p class=\"empty\">none</p>");
+    }
+
+    #[test]
+    fn a_meter_of_nothing_is_empty_and_none_is_overfull() {
+        assert!(meter(0, 0, "0 / 0").into_string().contains("<progress value=\"0\" max=\"1\" aria-hidden"));
+        assert!(meter(9, 4, "9 / 4").into_string().contains("<progress value=\"4\" max=\"4\" aria-hidden"));
     }
 }

@@ -14,7 +14,7 @@ use lake_raft::Role;
 use crate::master::Master;
 
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-const WORKER_STATES: [&str; 3] = ["ALIVE", "DRAINING", "LOST"];
+const WORKER_STATES: [&str; 4] = ["ALIVE", "DRAINING", "DECOMMISSIONED", "LOST"];
 const STATES: [&str; 7] = ["SUBMITTED", "RUNNING", "RELAUNCHING", "FINISHED", "FAILED", "KILLED", "ERROR"];
 
 pub(super) async fn text(State(master): State<Arc<Master>>) -> Response {

@@ -94,8 +94,12 @@ fn a_worker_that_gets_sigterm_finishes_its_task_and_the_job_notices_nothing() ->
     assert_numbers_once(&workspace, "bronze.numbers")?;
     let ended = cluster.worker(reader)?.wait(DEADLINE)?;
     assert!(ended.success(), "the worker ended with {ended}");
-    let lost = wait_for_state(&cluster, port, "LOST")?;
-    assert_eq!(lost.get("lost_reason").and_then(Value::as_str), Some("it was drained and has left"), "{lost}");
+    let left = wait_for_state(&cluster, port, "DECOMMISSIONED")?;
+    assert_eq!(left.get("lost_reason"), Some(&Value::Null), "{left}");
+    let list = cluster.submit().arg("--list").run()?.succeeded()?;
+    assert!(list.stdout.contains("DECOMMISSIONED") && !list.stdout.contains("LOST"), "{list}");
+    let figures = ["lake_master_workers{state=\"DECOMMISSIONED\"} 1", "lake_master_workers{state=\"LOST\"} 0"];
+    wait_for_words(&master, "/metrics", &figures)?;
     Ok(())
 }
 

@@ -1,7 +1,8 @@
 //! What a person, a script and Prometheus see of a running cluster, read as they read it.
 
 use anyhow::{Context, Result};
-use lake_tests::http::{get, wait_for_words};
+use lake_tests::cluster::Cluster;
+use lake_tests::http::{answer, get, wait_for_words};
 use serde_json::Value;
 
 use super::faults::{Gated, gated};
@@ -41,5 +42,28 @@ fn a_running_query_is_on_the_pages_of_its_master_and_its_worker() -> Result<()> 
     gate.open()?;
     cluster.wait_finished(&id)?;
     wait_for_words(&master, &path, &["FINISHED", "COMMITTED"])?;
+    Ok(())
+}
+
+#[test]
+fn a_follower_shows_the_leaders_page_and_says_whose_it_is() -> Result<()> {
+    let cluster = Cluster::builder().masters(3).start(1)?;
+    let leader = cluster.masters.leader()?;
+    let follower = (0..3).find(|master| *master != leader).context("no follower")?;
+    let asked = cluster.masters.http_address(follower)?;
+    let (talks_to, comes_from) = (
+        format!("You talk to master {}", follower + 1),
+        format!("relayed from the leader, master {} at {}", leader + 1, cluster.masters.address(leader)?),
+    );
+    wait_for_words(asked, "/", &[&talks_to, &comes_from, "ALIVE"])?;
+    let (status, page) = answer(asked, "/no-such-page")?;
+    assert!(status == 404 && page.contains(&comes_from), "{status}: {page}");
+    let version = get(asked, "/api/v1/version")?;
+    assert!(
+        version.contains("\"role\":\"follower\"") && version.contains(&format!("\"id\":{}", follower + 1)),
+        "{version}"
+    );
+    let own = get(cluster.masters.http_address(leader)?, "/")?;
+    assert!(own.contains(&format!("master {} · leader", leader + 1)) && !own.contains("relayed"), "{own}");
     Ok(())
 }

@@ -293,6 +293,9 @@ fn show_prints_a_gold_table_on_standard_output_and_progress_elsewhere() -> Resul
     let run = submit.run()?.succeeded()?;
     assert!(run.stdout.contains("revenue_month_to_date") && run.stdout.contains("Germany"), "{run}");
     assert!(!run.stdout.contains("FINISHED") && run.stderr.contains("retail FINISHED"), "{run}");
+    // Frame, head and line below it, 20 rows, frame.
+    assert_eq!(run.stdout.lines().count(), 24, "{run}");
+    assert!(run.stderr.contains("gold.daily_revenue: 20 of ") && !run.stdout.contains("20 of "), "{run}");
     for name in RETAIL {
         assert!(run.stderr.contains(&format!("{name}: committed version")), "{name}: {run}");
     }

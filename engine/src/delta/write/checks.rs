@@ -3,6 +3,7 @@
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{filter_record_batch, prep_null_mask_filter};
 use lake_proto::ErrorClass;
+use lake_proto::quantity::noun;
 
 use super::{Check, CheckKind};
 use crate::{EngineError, Result};
@@ -85,10 +86,11 @@ pub(super) fn not_null(batch: &RecordBatch, schema: &arrow::datatypes::Schema, t
 }
 
 fn violated(name: &str, rows: u64, table: &str) -> EngineError {
+    let violate = noun(rows, "row violates", "rows violate");
     EngineError::new(
         ErrorClass::DataQuality,
         "constraint",
-        format!("at least {rows} rows violate constraint '{name}' of table '{table}'; nothing was written"),
+        format!("at least {rows} {violate} constraint '{name}' of table '{table}'; nothing was written"),
     )
 }
 

@@ -49,6 +49,7 @@ pub fn apply(state: &mut State, stamped: Stamped) -> Vec<Event> {
         Command::WorkerRegistered(registration) => worker::registered(state, stamp, registration, &mut events),
         Command::WorkerBack { worker } => worker::back(state, &worker, &mut events),
         Command::WorkerLost { worker, reason } => worker::lost(state, stamp, &worker, reason, &mut events),
+        Command::WorkerLeft { worker } => worker::left(state, stamp, &worker, &mut events),
     }
     events
 }

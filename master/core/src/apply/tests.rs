@@ -7,7 +7,7 @@ use crate::application::{DeployMode, Options, Phase};
 use crate::command::{Command, Exit, Registration, Stamped, Submission};
 use crate::event::Event;
 use crate::invariants;
-use crate::state::{MAX_ENDED_APPLICATIONS, MAX_LOST_WORKERS, State};
+use crate::state::{MAX_ENDED_APPLICATIONS, MAX_GONE_WORKERS, State};
 use crate::step::Step;
 
 const NOON_MS: u64 = 1_795_253_412_000;
@@ -498,11 +498,14 @@ fn ended_applications_and_lost_workers_are_kept_up_to_their_caps() {
     assert!(cluster.state.application(&oldest).is_none());
     assert!(cluster.state.find("submission-0").is_none());
 
-    for number in 0..u32::try_from(MAX_LOST_WORKERS).unwrap() + 5 {
+    for number in 0..u32::try_from(MAX_GONE_WORKERS).unwrap() + 5 {
         let worker = cluster.worker(number);
-        cluster.apply(Command::WorkerLost { worker, reason: "silent".to_owned() });
+        cluster.apply(match number % 2 {
+            0 => Command::WorkerLost { worker, reason: "silent".to_owned() },
+            _ => Command::WorkerLeft { worker },
+        });
     }
-    assert_eq!(cluster.state.workers().count(), MAX_LOST_WORKERS);
+    assert_eq!(cluster.state.workers().count(), MAX_GONE_WORKERS);
 }
 
 #[test]

@@ -18,7 +18,7 @@ pub(super) fn registered(state: &mut State, stamp: Stamp, registration: Registra
     if let Some(worker) = known {
         events.push(match &worker.state {
             WorkerState::Alive => Event::WorkerRegistered { worker: worker.id.clone(), is_repeat: true },
-            WorkerState::Lost { reason, .. } => declared_lost(&worker.id, reason),
+            gone @ (WorkerState::Lost { .. } | WorkerState::Decommissioned { .. }) => start_over(&worker.id, gone),
         });
         return;
     }
@@ -41,7 +41,7 @@ pub(super) fn registered(state: &mut State, stamp: Stamp, registration: Registra
 pub(super) fn back(state: &mut State, worker: &WorkerId, events: &mut Vec<Event>) {
     events.push(match state.workers.get(worker).map(|worker| &worker.state) {
         Some(WorkerState::Alive) => Event::WorkerBack { worker: worker.clone() },
-        Some(WorkerState::Lost { reason, .. }) => declared_lost(worker, reason),
+        Some(gone @ (WorkerState::Lost { .. } | WorkerState::Decommissioned { .. })) => start_over(worker, gone),
         None => rejected(
             ErrorClass::NotFound,
             "no-such-worker",
@@ -51,26 +51,42 @@ pub(super) fn back(state: &mut State, worker: &WorkerId, events: &mut Vec<Event>
 }
 
 pub(super) fn lost(state: &mut State, stamp: Stamp, worker: &WorkerId, reason: String, events: &mut Vec<Event>) {
-    let Some(entry) = state.workers.get_mut(worker) else {
-        events.push(Event::Ignored { reason: format!("{worker} is not known") });
-        return;
-    };
-    if !entry.is_alive() {
-        events.push(Event::Ignored { reason: format!("{worker} is lost already") });
-        return;
-    }
+    let Some(entry) = living(state, worker, events) else { return };
     entry.state = WorkerState::Lost { at_ms: stamp.at_ms, reason: reason.clone() };
     events.push(Event::WorkerLost { worker: worker.clone(), reason: reason.clone() });
     driver::worker_lost(state, stamp, worker, &reason, events);
-    state.forget_lost_workers();
+    state.forget_gone_workers();
 }
 
-fn declared_lost(worker: &WorkerId, reason: &str) -> Event {
-    rejected(
-        ErrorClass::Conflict,
-        "worker-lost",
-        format!("{worker} was declared lost ({reason}); stop its work and register again under a fresh instance"),
-    )
+pub(super) fn left(state: &mut State, stamp: Stamp, worker: &WorkerId, events: &mut Vec<Event>) {
+    let Some(entry) = living(state, worker, events) else { return };
+    entry.state = WorkerState::Decommissioned { at_ms: stamp.at_ms };
+    events.push(Event::WorkerLeft { worker: worker.clone() });
+    driver::worker_lost(state, stamp, worker, "its time to drain was over", events);
+    state.forget_gone_workers();
+}
+
+/// The worker, unless it is gone already or was never here.
+fn living<'a>(state: &'a mut State, worker: &WorkerId, events: &mut Vec<Event>) -> Option<&'a mut Worker> {
+    let Some(entry) = state.workers.get_mut(worker) else {
+        events.push(Event::Ignored { reason: format!("{worker} is not known") });
+        return None;
+    };
+    if !entry.is_alive() {
+        events.push(Event::Ignored { reason: format!("{worker} is {} already", entry.state.name()) });
+        return None;
+    }
+    Some(entry)
+}
+
+/// The answer to a worker that was given up and is there.
+fn start_over(worker: &WorkerId, gone: &WorkerState) -> Event {
+    let why = match gone {
+        WorkerState::Lost { reason, .. } => format!("was declared lost ({reason})"),
+        WorkerState::Alive | WorkerState::Decommissioned { .. } => "has drained and left".to_owned(),
+    };
+    let message = format!("{worker} {why}; stop its work and register again under a fresh instance");
+    rejected(ErrorClass::Conflict, "worker-lost", message)
 }
 
 fn alive_at(state: &State, registration: &Registration) -> Vec<WorkerId> {

@@ -4,9 +4,10 @@ use super::*;
 use crate::application::{DeployMode, Options};
 use crate::command::{Exit, Registration, Submission};
 use crate::step::{Expectation, Step};
+use crate::worker::WorkerState;
 
 /// Bytes that version 1 wrote. They are never edited; a new variant or field adds a line.
-const GOLDEN: [&str; 12] = [
+const GOLDEN: [&str; 13] = [
     r#"{"format":1,"at_ms":5,"command":{"submit":{"id":"s-1","pipeline":"{\"a\":\"é\"}","options":{"name":"n","job_name":"j","total_executor_cores":4,"driver_memory_bytes":512,"supervise":true,"max_attempts":3,"deploy_mode":"cluster"}}}}"#,
     r#"{"format":1,"at_ms":5,"command":{"assign_driver":{"driver":"driver-1","worker":"worker-1"}}}"#,
     r#"{"format":1,"at_ms":5,"command":{"driver_started":{"driver":"driver-1","epoch":9}}}"#,
@@ -19,9 +20,14 @@ const GOLDEN: [&str; 12] = [
     r#"{"format":1,"at_ms":5,"command":{"worker_back":{"worker":"worker-1"}}}"#,
     r#"{"format":1,"at_ms":5,"command":{"worker_lost":{"worker":"worker-1","reason":"r"}}}"#,
     r#"{"format":1,"at_ms":5,"command":{"permit_commit":{"driver":"driver-1","epoch":9,"table":"a.b"}}}"#,
+    r#"{"format":1,"at_ms":5,"command":{"worker_left":{"worker":"worker-1"}}}"#,
 ];
 
-fn commands() -> [Command; 12] {
+/// Workers as version 1 wrote them into snapshots, and one line per state that was added since.
+const GOLDEN_WORKERS: [&str; 3] =
+    [r#""alive""#, r#"{"lost":{"at_ms":7,"reason":"r"}}"#, r#"{"decommissioned":{"at_ms":7}}"#];
+
+fn commands() -> [Command; 13] {
     let driver = || "driver-1".parse().unwrap();
     let worker = || "worker-1".parse().unwrap();
     let options = Options {
@@ -70,6 +76,7 @@ fn commands() -> [Command; 12] {
         Command::WorkerBack { worker: worker() },
         Command::WorkerLost { worker: worker(), reason: "r".to_owned() },
         Command::PermitCommit { driver: driver(), epoch: 9, table: "a.b".to_owned() },
+        Command::WorkerLeft { worker: worker() },
     ]
 }
 
@@ -79,6 +86,26 @@ fn entries_of_version_one_decode_for_ever_and_are_still_written() {
         let stamped = decode_entry(7, golden.as_bytes()).unwrap();
         assert_eq!(stamped, Stamped { at_ms: 5, index: 7, command: command.clone() });
         assert_eq!(String::from_utf8(encode_entry(5, &command).unwrap()).unwrap(), golden);
+    }
+}
+
+#[test]
+fn workers_of_every_state_are_read_from_snapshots_for_ever_and_still_written_so() {
+    let states = [
+        WorkerState::Alive,
+        WorkerState::Lost { at_ms: 7, reason: "r".to_owned() },
+        WorkerState::Decommissioned { at_ms: 7 },
+    ];
+    for (golden, state) in GOLDEN_WORKERS.into_iter().zip(states) {
+        let worker = format!(
+            r#"{{"id":"worker-1","registration":{{"instance":"i","host":"h","grpc_port":1,"flight_port":2,"http_port":3,"cores":4,"memory_bytes":5}},"registered_at_ms":5,"state":{golden}}}"#
+        );
+        let bytes = format!(
+            r#"{{"format":1,"state":{{"applied":1,"clock_ms":5,"accepted":0,"applications":{{}},"by_driver":{{}},"by_submission":{{}},"ended":[],"run_numbers":{{}},"workers":{{"worker-1":{worker}}}}}}}"#
+        );
+        let read = decode_state(bytes.as_bytes()).unwrap();
+        assert_eq!(read.workers().next().unwrap().state, state);
+        assert_eq!(String::from_utf8(encode_state(&read).unwrap()).unwrap(), bytes);
     }
 }
 

@@ -313,31 +313,38 @@ fn a_draining_worker_gets_no_driver_and_is_drained_when_its_own_are_gone() {
     leader.apply(Command::DriverExited { driver, epoch, exit });
     assert_eq!(drained(&leader.state, &leader.observed), [], "its process is still there");
     leader.heartbeat(&first, &[]);
-    assert_eq!(drained(&leader.state, &leader.observed), [first.clone()]);
+    assert_eq!(drained(&leader.state, &leader.observed), std::slice::from_ref(&first));
     leader.observed.workers.get_mut(&first).unwrap().is_attached = false;
     assert_eq!(drained(&leader.state, &leader.observed), []);
 }
 
 #[test]
-fn a_drained_worker_that_has_left_is_lost_at_once_and_says_why() {
+fn a_drained_worker_that_is_gone_has_left_and_is_not_lost() {
     let mut leader = Leader::new();
     let worker = leader.attach(1);
     leader.drain(&worker);
     leader.observed.workers.get_mut(&worker).unwrap().is_attached = false;
     assert_eq!(leader.decide(), [], "it may come back");
     leader.observed.unreachable.push(worker.clone());
-    let reason = "it was drained and has left".to_owned();
-    assert_eq!(leader.decide(), [Command::WorkerLost { worker, reason }]);
+    assert_eq!(leader.decide(), [Command::WorkerLeft { worker: worker.clone() }]);
+    leader.observed.workers.get_mut(&worker).unwrap().is_draining = false;
+    assert!(matches!(leader.decide().as_slice(), [Command::WorkerLost { .. }]));
 }
 
 #[test]
-fn a_draining_worker_is_shown_as_such_until_it_is_lost() {
+fn a_draining_worker_is_shown_as_such_until_it_is_gone_and_then_as_what_became_of_it() {
     let mut leader = Leader::new();
     let worker = leader.attach(1);
+    let other = leader.attach(2);
     let live = Live::from([(worker.clone(), LiveWorker { is_draining: true, ..LiveWorker::default() })]);
     let shown = |leader: &Leader, live: &Live| view::workers(&leader.state, live)[0].state;
     assert_eq!(shown(&leader, &Live::default()), "ALIVE");
     assert_eq!(shown(&leader, &live), "DRAINING");
-    leader.apply(Command::WorkerLost { worker, reason: "r".to_owned() });
-    assert_eq!(shown(&leader, &live), "LOST");
+    leader.apply(Command::WorkerLeft { worker: worker.clone() });
+    leader.apply(Command::WorkerLost { worker: other.clone(), reason: "r".to_owned() });
+    let gone = view::workers(&leader.state, &live);
+    let seen: Vec<_> =
+        gone.iter().map(|gone| (gone.worker_id.as_str(), gone.state, gone.lost_reason.as_deref())).collect();
+    assert_eq!(seen, [(worker.as_str(), "DECOMMISSIONED", None), (other.as_str(), "LOST", Some("r"))]);
+    assert!(gone.iter().all(|gone| gone.gone_at_ms == START_MS));
 }

@@ -17,6 +17,7 @@ use ballista_core::extension::{SessionConfigExt, SessionConfigHelperExt};
 use ballista_core::serde::protobuf::KeyValuePair;
 use ballista_executor::execution_engine::{DefaultExecutionEngine, ExecutionEngine};
 use bytes::Bytes;
+use datafusion::common::runtime::SpawnedTask;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::dataframe::DataFrameWriteOptions;
 use datafusion::error::DataFusionError;
@@ -31,7 +32,6 @@ use lake_proto::v1::task_status::Outcome;
 use lake_proto::{AppId, Fault, WorkerId, v1};
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
 
 use crate::{Scheduler, SchedulerSettings, WorkerInfo};
 
@@ -61,7 +61,7 @@ type Script = Box<dyn FnMut(&v1::LaunchTask) -> Reaction + Send>;
 pub(crate) struct Cluster {
     pub(crate) scheduler: Scheduler,
     pub(crate) directory: TempDir,
-    workers: BTreeMap<WorkerId, JoinHandle<()>>,
+    workers: BTreeMap<WorkerId, SpawnedTask<()>>,
     /// Everything that was sent to workers, in order.
     log: Arc<watch::Sender<Vec<(WorkerId, Message)>>>,
     tables: SessionContext,
@@ -136,9 +136,8 @@ impl Cluster {
             script,
             log: self.log.clone(),
         };
-        if let Some(old) = self.workers.insert(id.clone(), tokio::spawn(worker.run(inbox))) {
-            old.abort();
-        }
+        // One that had the id before ends with its entry.
+        self.workers.insert(id.clone(), SpawnedTask::spawn(worker.run(inbox)));
         outbound
     }
 
@@ -192,9 +191,9 @@ impl Cluster {
         lines(&self.tables.sql(sql).await.unwrap().collect().await.unwrap())
     }
 
+    /// Ends the scheduler, and then the workers.
     pub(crate) async fn stop(self) {
         self.scheduler.shutdown().await;
-        self.workers.values().for_each(JoinHandle::abort);
     }
 }
 

@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::transport::server::TcpIncoming;
@@ -169,6 +170,8 @@ pub(super) struct FakeWorker {
     inbound: Streaming<v1::MasterMessage>,
     /// Its address answers as long as it lives.
     _listener: Option<TcpListener>,
+    /// Its logs, as long as it lives.
+    serving: JoinSet<Result<(), tonic::transport::Error>>,
     seq: u64,
     /// As its heartbeats say.
     pub(super) is_draining: bool,
@@ -189,15 +192,17 @@ impl FakeWorker {
         let port = listener.local_addr().unwrap().port();
         let logs = WorkerLogsServer::new(FakeLogs);
         let serving = tonic::transport::Server::builder().add_service(logs);
-        tokio::spawn(serving.serve_with_incoming(TcpIncoming::from(listener)));
-        Self::open(cluster, register("", port, vec![])).await.unwrap()
+        let mut worker = Self::open(cluster, register("", port, vec![])).await.unwrap();
+        worker.serving.spawn(serving.serve_with_incoming(TcpIncoming::from(listener)));
+        worker
     }
 
     pub(super) async fn open(cluster: &Cluster, register: v1::Register) -> Result<Self, Fault> {
         let (outbound, inbound, first) = Self::call(cluster, register).await?;
         match first {
             Message::Registered(registered) => {
-                Ok(Self { id: registered.worker_id, outbound, inbound, _listener: None, seq: 0, is_draining: false })
+                let (id, serving) = (registered.worker_id, JoinSet::new());
+                Ok(Self { id, outbound, inbound, _listener: None, serving, seq: 0, is_draining: false })
             }
             other => Err(Fault::new(ErrorClass::Internal, "not-registered", format!("{other:?}"))),
         }
@@ -299,14 +304,20 @@ impl FakeWorker {
 }
 
 pub(super) async fn http_get(address: SocketAddr, path: &str) -> (u16, String) {
+    let (status, _, body) = http(address, "GET", path).await;
+    (status, body)
+}
+
+/// Status, head and body of an answer.
+pub(super) async fn http(address: SocketAddr, method: &str, path: &str) -> (u16, String, String) {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let request = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, body.to_owned())
+    (status, head.to_owned(), body.to_owned())
 }
 
 /// Answers with what it was asked.

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use lake_master_core::Step;
 use lake_master_core::view::ApplicationView;
-use lake_proto::quantity::{bytes, count};
+use lake_proto::quantity::{bytes, count, counted, noun};
 use lake_proto::{Fault, v1};
 use lake_scheduler::QueryOverview;
 
-use super::heading;
+use super::{heading, nowrap};
+use crate::web::html::Column::{Number, Text};
 use crate::web::html::{Html, badge, duration, element, failure, instant, meter, table, text};
 
 pub(super) struct Drawn {
@@ -47,24 +48,24 @@ impl Drawn {
             (worker, _) => format!("{worker} ({})", application.worker_address),
         };
         let facts = [
-            ("Application", application.app_id.clone()),
-            ("Driver", application.driver_id.clone()),
-            ("Submission", application.submission_id.clone()),
-            ("Job", application.job_name.clone()),
-            ("Run number", application.run_number.to_string()),
-            ("Deploy mode", application.deploy_mode.to_owned()),
-            ("Worker of the driver", place),
-            ("Attempt", format!("{} of {}", application.attempt, application.max_attempts)),
-            ("Driver memory", bytes(application.driver_memory_bytes)),
-            ("Cores at most", cores),
+            ("Application", text(&application.app_id)),
+            ("Driver", text(&application.driver_id)),
+            ("Submission", text(&application.submission_id)),
+            ("Job", text(&application.job_name)),
+            ("Run number", text(application.run_number.to_string())),
+            ("Deploy mode", text(application.deploy_mode)),
+            ("Worker of the driver", text(place)),
+            ("Attempt", text(format!("{} of {}", application.attempt, application.max_attempts))),
+            ("Driver memory", text(bytes(application.driver_memory_bytes))),
+            ("Cores at most", text(cores)),
             ("Submitted (UTC)", instant(application.submitted_at_ms)),
             ("Started (UTC)", instant(application.started_at_ms)),
             ("Ended (UTC)", instant(application.ended_at_ms)),
-            ("Duration", ran),
+            ("Duration", text(ran)),
         ];
         let mut list = Html::default();
         for (term, value) in facts {
-            let pair = [element("dt", &[], &[text(term)]), element("dd", &[], &[text(value)])];
+            let pair = [element("dt", &[], &[text(term)]), element("dd", &[], &[value])];
             list.push(&element("div", &[], &pair));
         }
         let mut parts = vec![title];
@@ -88,11 +89,21 @@ impl Drawn {
             lines.entry(&step.table).or_default().1 = Some(step);
         }
         let mut rows = Vec::new();
-        for (table, (record, progress)) in &lines {
-            rows.push(step_row(table, *record, *progress));
+        for (name, (record, progress)) in &lines {
+            rows.push(step_row(name, *record, *progress));
         }
-        let heads = ["Table", "State", "Rows in", "Rows out", "Bytes", "Files", "Version", "Duration", "Expectations"];
-        let body = super::super::html::table(&heads, rows, "No step has started yet.");
+        let columns = [
+            Text("Table"),
+            Text("State"),
+            Number("Rows in"),
+            Number("Rows out"),
+            Number("Bytes"),
+            Number("Files"),
+            Number("Version"),
+            Number("Duration"),
+            Text("Expectations"),
+        ];
+        let body = table("Steps", &columns, rows, "No step has started yet.");
         element("section", &[], &[heading("Steps", &lines.len().to_string()), body])
     }
 
@@ -102,7 +113,7 @@ impl Drawn {
             let name = element("span", &[("class", "mono")], &[text(query.query.as_str())]);
             rows.push(vec![text(&query.label), name, stages(&query.stages)]);
         }
-        let body = table(&["Step", "Query", "Stages"], rows, "");
+        let body = table("Running queries", &[Text("Step"), Text("Query"), Text("Stages")], rows, "");
         element("section", &[], &[heading("Running queries", &self.queries.len().to_string()), body])
     }
 }
@@ -125,10 +136,10 @@ fn step_row(table: &str, record: Option<&Step>, progress: Option<&v1::StepProgre
         Some(record) => row.extend([
             text(count(record.rows_in)),
             text(count(record.rows_out)),
-            text(bytes(record.bytes_out)),
+            nowrap(&bytes(record.bytes_out)),
             text(count(u64::from(record.files))),
             text(record.version.to_string()),
-            text(duration(record.elapsed_ms)),
+            nowrap(&duration(record.elapsed_ms)),
             expectations(record),
         ]),
         None => row.extend(std::iter::repeat_n(text("–"), 7)),
@@ -156,12 +167,13 @@ fn stages(stages: &[v1::StageProgress]) -> Html {
             count => format!(" · {count} tried again"),
         };
         let label = format!(
-            "stage {}: {} of {} tasks, {} running · {} rows · {}{retries}",
+            "stage {}: {} of {} {}, {} running · {} · {}{retries}",
             stage.stage_id,
             stage.tasks_done,
             stage.tasks_total,
+            noun(u64::from(stage.tasks_total), "task", "tasks"),
             stage.tasks_running,
-            count(stage.rows),
+            counted(stage.rows, "row", "rows"),
             bytes(stage.bytes)
         );
         let bar = meter(u64::from(stage.tasks_done), u64::from(stage.tasks_total), &label);

@@ -1,14 +1,19 @@
 //! The cluster at a glance: figures, workers, running and completed applications. Pure.
 
 use lake_master_core::view::{ApplicationView, WorkerView};
-use lake_proto::quantity::{bytes, count};
+use lake_proto::quantity::{bytes, count, counted};
 use lake_raft::Group;
 
-use super::heading;
+use super::{heading, nowrap};
+use crate::web::html::Column::{Number, Text};
 use crate::web::html::{Html, badge, duration, element, instant, meter, table, text};
 
 /// Completed applications on the page; the API has all.
 const COMPLETED_SHOWN: usize = 100;
+/// Workers on the page that are gone; the API has all.
+const GONE_SHOWN: usize = 10;
+/// In the order in which they are counted.
+const WORKER_STATES: [&str; 4] = ["ALIVE", "DRAINING", "DECOMMISSIONED", "LOST"];
 
 pub(super) struct Drawn {
     pub(super) group: Group,
@@ -47,7 +52,7 @@ impl Drawn {
             tile(&in_state(&["SUBMITTED", "RELAUNCHING"]).to_string(), "applications waiting"),
             tile(&self.running_queries.to_string(), "queries running"),
         ];
-        element("div", &[("class", "tiles")], &tiles)
+        element("ul", &[("class", "tiles")], &tiles)
     }
 
     fn active(&self, active: &[&ApplicationView]) -> Html {
@@ -71,21 +76,24 @@ impl Drawn {
                 place,
             ]);
         }
-        let heads = ["Application", "State", "Attempt", "Steps done", "Since submission", "Driver"];
-        let body = table(&heads, rows, "No application is running. Submit one with lake-submit.");
+        let columns = [
+            Text("Application"),
+            Text("State"),
+            Text("Attempt"),
+            Number("Steps done"),
+            Number("Since submission"),
+            Text("Driver"),
+        ];
+        let empty = "No application is running. Submit one with lake-submit.";
+        let body = table("Running applications", &columns, rows, empty);
         element("section", &[], &[heading("Running applications", &active.len().to_string()), body])
     }
 
     fn workers(&self) -> Html {
         let mut rows = Vec::new();
-        for worker in &self.workers {
-            let is_here = worker.state != "LOST";
-            let heard = match (&worker.lost_reason, worker.last_heartbeat_ms) {
-                (Some(reason), _) => reason.clone(),
-                (None, 0) => "not attached yet".to_owned(),
-                (None, at_ms) => format!("{} ago", duration(self.now_ms.saturating_sub(at_ms))),
-            };
-            let (cores, memory) = if is_here {
+        let (here, gone): (Vec<_>, Vec<_>) = self.workers.iter().partition(|worker| is_here(worker));
+        for worker in here.into_iter().chain(gone.iter().copied().take(GONE_SHOWN)) {
+            let (cores, memory) = if is_here(worker) {
                 let cores = format!("{} / {}", worker.cores_used, worker.cores);
                 let memory = format!("{} / {}", bytes(worker.driver_memory_bytes), bytes(worker.memory_bytes));
                 (
@@ -101,13 +109,43 @@ impl Drawn {
                 cores,
                 memory,
                 text(worker.drivers.to_string()),
-                nowrap(&if is_here { bytes(worker.disk_free_bytes) } else { "–".to_owned() }),
-                text(heard),
+                nowrap(&if is_here(worker) { bytes(worker.disk_free_bytes) } else { "–".to_owned() }),
+                text(self.last_sign(worker)),
             ]);
         }
-        let heads = ["Worker", "State", "Cores", "Memory for drivers", "Drivers", "Disk free", "Heartbeat"];
-        let body = table(&heads, rows, "No worker is registered. Start one with lake-worker and this master's URL.");
-        element("section", &[], &[heading("Workers", &self.workers.len().to_string()), body])
+        let columns = [
+            Text("Worker"),
+            Text("State"),
+            Text("Cores"),
+            Text("Memory for drivers"),
+            Number("Drivers"),
+            Number("Disk free"),
+            Text("Heartbeat"),
+        ];
+        let mut remarks = Vec::new();
+        for state in WORKER_STATES {
+            match self.workers.iter().filter(|worker| worker.state == state).count() {
+                0 => {}
+                some => remarks.push(format!("{some} {}", state.to_lowercase())),
+            }
+        }
+        if gone.len() > GONE_SHOWN {
+            remarks.push(format!("the last {GONE_SHOWN} that are gone are shown, all at /api/v1/workers"));
+        }
+        let empty = "No worker is registered. Start one with lake-worker and this master's URL.";
+        let body = table("Workers", &columns, rows, empty);
+        element("section", &[], &[heading("Workers", &remarks.join(" · ")), body])
+    }
+
+    /// When it was heard of last, or what became of it.
+    fn last_sign(&self, worker: &WorkerView) -> String {
+        let ago = |at_ms: u64| format!("{} ago", duration(self.now_ms.saturating_sub(at_ms)));
+        match (&worker.lost_reason, worker.gone_at_ms, worker.last_heartbeat_ms) {
+            (Some(reason), at_ms, _) => format!("lost {}: {reason}", ago(at_ms)),
+            (None, 0, 0) => "not attached yet".to_owned(),
+            (None, 0, at_ms) => ago(at_ms),
+            (None, at_ms, _) => format!("drained and left {}", ago(at_ms)),
+        }
     }
 
     /// One master without others is the page itself.
@@ -123,13 +161,13 @@ impl Drawn {
                 text(member.member.id.to_string()),
                 badge(member.role(self.group.leader)),
                 nowrap(&member.member.address),
-                text(if is_leader { "–".to_owned() } else { format!("{} entries", count(lag)) }),
+                text(if is_leader { "–".to_owned() } else { counted(lag, "entry", "entries") }),
                 text(if member.is_active { "active" } else { "silent" }),
             ]);
         }
-        let heads = ["Master", "Role", "Address", "Behind", "Seen by the leader"];
+        let columns = [Text("Master"), Text("Role"), Text("Address"), Number("Behind"), Text("Seen by the leader")];
         let remark = format!("term {}", self.group.term);
-        element("section", &[], &[heading("Masters", &remark), table(&heads, rows, "")])
+        element("section", &[], &[heading("Masters", &remark), table("Masters", &columns, rows, "")])
     }
 
     fn completed(&self, completed: &[&ApplicationView]) -> Html {
@@ -150,23 +188,31 @@ impl Drawn {
                 text(application.steps.len().to_string()),
                 nowrap(&count(rows_out)),
                 nowrap(&duration(application.ended_at_ms.saturating_sub(started_at_ms))),
-                nowrap(&instant(application.ended_at_ms)),
+                instant(application.ended_at_ms),
                 reason,
             ]);
         }
-        let heads = ["Application", "State", "Steps", "Rows written", "Duration", "Ended (UTC)", "Reason"];
+        let columns = [
+            Text("Application"),
+            Text("State"),
+            Number("Steps"),
+            Number("Rows written"),
+            Number("Duration"),
+            Text("Ended (UTC)"),
+            Text("Reason"),
+        ];
         let remark = match completed.len() {
             few if few <= COMPLETED_SHOWN => few.to_string(),
             many => format!("the last {COMPLETED_SHOWN} of {many}; all at /api/v1/applications"),
         };
-        let body = table(&heads, rows, "None yet.");
+        let body = table("Completed applications", &columns, rows, "None yet.");
         element("section", &[], &[heading("Completed applications", &remark), body])
     }
 }
 
 fn tile(value: &str, label: &str) -> Html {
     let children = [element("b", &[], &[text(value)]), element("span", &[], &[text(label)])];
-    element("div", &[("class", "tile")], &children)
+    element("li", &[("class", "tile")], &children)
 }
 
 fn name(application: &ApplicationView) -> Html {
@@ -182,7 +228,7 @@ fn state(application: &ApplicationView) -> Html {
 
 fn worker_name(worker: &WorkerView) -> Html {
     let address = format!("{}:{}", worker.host, worker.grpc_port);
-    let mut cell = if worker.http_port > 0 && worker.state != "LOST" {
+    let mut cell = if worker.http_port > 0 && is_here(worker) {
         let link = format!("http://{}:{}/", worker.host, worker.http_port);
         element("a", &[("href", &link)], &[text(address)])
     } else {
@@ -192,6 +238,6 @@ fn worker_name(worker: &WorkerView) -> Html {
     cell
 }
 
-fn nowrap(content: &str) -> Html {
-    element("span", &[("class", "nowrap")], &[text(content)])
+const fn is_here(worker: &WorkerView) -> bool {
+    worker.gone_at_ms == 0
 }

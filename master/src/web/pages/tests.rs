@@ -52,15 +52,22 @@ fn worker() -> WorkerView {
         task_memory_bytes: 0,
         disk_free_bytes: 1,
         state: "ALIVE",
-        lost_reason: Some(HOSTILE.to_owned()),
+        lost_reason: None,
+        gone_at_ms: 0,
         drivers: 1,
         registered_at_ms: 0,
         last_heartbeat_ms: 4_000,
     }
 }
 
+fn lost_worker() -> WorkerView {
+    WorkerView { state: "LOST", lost_reason: Some(HOSTILE.to_owned()), gone_at_ms: 1_000, ..worker() }
+}
+
 fn assert_harmless(page: &str) {
     assert!(!page.contains("<img"), "{page}");
+    // The content security policy would not let it take effect.
+    assert!(!page.contains(" style=") && !page.contains("<style") && !page.contains("<script>"), "{page}");
     assert!(page.contains("&lt;img src=x onerror=alert(1)&gt;&quot;&#39;&amp;"));
 }
 
@@ -75,7 +82,12 @@ fn the_cluster_page_shows_everything_and_escapes_it() {
     let members = vec![member(1, true), member(2, true), member(3, false)];
     let drawn = super::cluster::Drawn {
         group: Group { leader: 1, term: 7, commit: 100, is_changing: false, members },
-        workers: vec![worker(), WorkerView { state: "DRAINING", ..worker() }],
+        workers: vec![
+            worker(),
+            WorkerView { state: "DRAINING", ..worker() },
+            WorkerView { state: "DECOMMISSIONED", gone_at_ms: 2_000, ..worker() },
+            lost_worker(),
+        ],
         applications: vec![application("RUNNING"), application("FAILED")],
         running_queries: 1,
         now_ms: 6_000,
@@ -93,11 +105,61 @@ fn the_cluster_page_shows_everything_and_escapes_it() {
         "silent",
         ">RUNNING<",
         ">DRAINING<",
+        ">DECOMMISSIONED<",
+        "drained and left 4.0 s ago",
+        "lost 5.0 s ago: &lt;img",
+        "1 alive · 1 draining · 1 decommissioned · 1 lost<",
+        "<th scope=\"col\">Worker</th>",
         ">FAILED<",
         "data-quality",
         "3.0 s",
     ] {
         assert!(page.contains(expected), "{expected} is not in {page}");
+    }
+}
+
+#[test]
+fn of_many_workers_that_are_gone_the_page_shows_the_last_and_counts_all() {
+    let mut workers = vec![worker()];
+    workers.extend(std::iter::repeat_n(lost_worker(), 30));
+    let drawn = super::cluster::Drawn {
+        group: Group::default(),
+        workers,
+        applications: vec![],
+        running_queries: 0,
+        now_ms: 6_000,
+    };
+    let page = drawn.html().into_string();
+    assert_eq!(page.matches(">LOST<").count(), 10);
+    assert!(page.contains("1 alive · 30 lost · the last 10 that are gone are shown"), "{page}");
+}
+
+#[test]
+fn a_page_has_a_name_a_way_home_and_nothing_inline() {
+    let masthead = super::masthead::Masthead {
+        id: 1,
+        role: lake_raft::Role::Leader,
+        term: 7,
+        relay_id: None,
+        leader: None,
+        now_ms: 6_000,
+    };
+    let body = crate::web::html::text(HOSTILE);
+    let page = super::document(HOSTILE, &masthead, &body).into_string();
+    assert_harmless(&page);
+    for expected in [
+        "<!doctype html><html lang=\"en\">",
+        "<title>&lt;img",
+        "<a href=\"/\">lake master</a>",
+        "<main>&lt;img",
+        "role=\"alert\" hidden",
+    ] {
+        assert!(page.contains(expected), "{expected} is not in {page}");
+    }
+    // A page with an element that is not closed would not be read the same again.
+    for name in ["html", "head", "body", "header", "main", "h1", "title", "p", "a", "span", "script"] {
+        let opened = page.matches(&format!("<{name}>")).count() + page.matches(&format!("<{name} ")).count();
+        assert_eq!(opened, page.matches(&format!("</{name}>")).count(), "{name} in {page}");
     }
 }
 

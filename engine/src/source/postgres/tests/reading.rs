@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use datafusion::catalog::TableProvider;
+use datafusion::common::runtime::SpawnedTask;
 use datafusion::physical_plan::{ExecutionPlanProperties, collect, displayable};
 
 use super::*;
@@ -187,7 +188,7 @@ async fn tasks_see_one_state_while_another_session_writes() {
         let stop = AtomicBool::new(false);
         let (client, connection) =
             tokio_postgres::connect(&database.server.url(&database.name), tokio_postgres::NoTls).await.unwrap();
-        tokio::spawn(connection);
+        let _connection = SpawnedTask::spawn(connection);
         let before = database.psql("SELECT count(*), sum(balance) FROM accounts").remove(0);
         // Every statement changes counts or sums, and moves rows to other pages and other ranges.
         let write = async {
