@@ -65,7 +65,12 @@ fn submission(random: &mut Random) -> Submission {
         deploy_mode,
     };
     let pipeline = if random.below(10) == 0 { "{ }" } else { "{}" };
-    Submission { id: format!("s-{}", random.below(60)).parse().unwrap(), pipeline: pipeline.to_owned(), options }
+    Submission {
+        id: format!("s-{}", random.below(60)).parse().unwrap(),
+        pipeline: pipeline.to_owned(),
+        options,
+        bound: None,
+    }
 }
 
 fn registration(random: &mut Random) -> Registration {

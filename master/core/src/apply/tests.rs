@@ -70,7 +70,7 @@ fn submission(number: u32) -> Submission {
         max_attempts: 2,
         deploy_mode: DeployMode::Cluster,
     };
-    Submission { id: format!("submission-{number}").parse().unwrap(), pipeline: "{}".to_owned(), options }
+    Submission { id: format!("submission-{number}").parse().unwrap(), pipeline: "{}".to_owned(), options, bound: None }
 }
 
 fn registration(number: u32) -> Registration {

@@ -54,7 +54,12 @@ fn commands() -> [Command; 12] {
         memory_bytes: 5,
     };
     [
-        Command::Submit(Submission { id: "s-1".parse().unwrap(), pipeline: r#"{"a":"é"}"#.to_owned(), options }),
+        Command::Submit(Submission {
+            id: "s-1".parse().unwrap(),
+            pipeline: r#"{"a":"é"}"#.to_owned(),
+            options,
+            bound: None,
+        }),
         Command::AssignDriver { driver: driver(), worker: worker() },
         Command::DriverStarted { driver: driver(), epoch: 9 },
         Command::RecordStep { driver: driver(), epoch: 9, step },

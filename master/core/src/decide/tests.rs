@@ -38,7 +38,7 @@ impl Leader {
             deploy_mode,
         };
         let id = format!("s-{}", self.index).parse().unwrap();
-        self.apply(Command::Submit(Submission { id, pipeline: "{}".to_owned(), options }));
+        self.apply(Command::Submit(Submission { id, pipeline: "{}".to_owned(), options, bound: None }));
         self.state.applications().last().unwrap().driver.clone()
     }
 

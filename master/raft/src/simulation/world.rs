@@ -466,7 +466,7 @@ fn submission(name: &str, number: u64) -> Command {
         max_attempts: 3,
         deploy_mode: DeployMode::Cluster,
     };
-    Command::Submit(Submission { id: name.parse().unwrap(), pipeline: "{}".to_owned(), options })
+    Command::Submit(Submission { id: name.parse().unwrap(), pipeline: "{}".to_owned(), options, bound: None })
 }
 
 fn registration(random: &mut Random) -> Command {
