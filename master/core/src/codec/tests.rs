@@ -1,12 +1,13 @@
 use lake_proto::{ErrorClass, Fault};
 
 use super::*;
+use crate::admission::QueueBound;
 use crate::application::{DeployMode, Options};
 use crate::command::{Exit, Registration, Submission};
 use crate::step::{Expectation, Step};
 
 /// Bytes that version 1 wrote. They are never edited; a new variant or field adds a line.
-const GOLDEN: [&str; 12] = [
+const GOLDEN: [&str; 13] = [
     r#"{"format":1,"at_ms":5,"command":{"submit":{"id":"s-1","pipeline":"{\"a\":\"é\"}","options":{"name":"n","job_name":"j","total_executor_cores":4,"driver_memory_bytes":512,"supervise":true,"max_attempts":3,"deploy_mode":"cluster"}}}}"#,
     r#"{"format":1,"at_ms":5,"command":{"assign_driver":{"driver":"driver-1","worker":"worker-1"}}}"#,
     r#"{"format":1,"at_ms":5,"command":{"driver_started":{"driver":"driver-1","epoch":9}}}"#,
@@ -19,9 +20,10 @@ const GOLDEN: [&str; 12] = [
     r#"{"format":1,"at_ms":5,"command":{"worker_back":{"worker":"worker-1"}}}"#,
     r#"{"format":1,"at_ms":5,"command":{"worker_lost":{"worker":"worker-1","reason":"r"}}}"#,
     r#"{"format":1,"at_ms":5,"command":{"permit_commit":{"driver":"driver-1","epoch":9,"table":"a.b"}}}"#,
+    r#"{"format":1,"at_ms":5,"command":{"submit":{"id":"s-2","pipeline":"{}","options":{"name":"n","job_name":"j","total_executor_cores":4,"driver_memory_bytes":512,"supervise":true,"max_attempts":3,"deploy_mode":"cluster"},"bound":{"applications":6,"pipelines_bytes":7}}}}"#,
 ];
 
-fn commands() -> [Command; 12] {
+fn commands() -> [Command; 13] {
     let driver = || "driver-1".parse().unwrap();
     let worker = || "worker-1".parse().unwrap();
     let options = Options {
@@ -57,7 +59,7 @@ fn commands() -> [Command; 12] {
         Command::Submit(Submission {
             id: "s-1".parse().unwrap(),
             pipeline: r#"{"a":"é"}"#.to_owned(),
-            options,
+            options: options.clone(),
             bound: None,
         }),
         Command::AssignDriver { driver: driver(), worker: worker() },
@@ -75,6 +77,12 @@ fn commands() -> [Command; 12] {
         Command::WorkerBack { worker: worker() },
         Command::WorkerLost { worker: worker(), reason: "r".to_owned() },
         Command::PermitCommit { driver: driver(), epoch: 9, table: "a.b".to_owned() },
+        Command::Submit(Submission {
+            id: "s-2".parse().unwrap(),
+            pipeline: "{}".to_owned(),
+            options: options.clone(),
+            bound: Some(QueueBound { applications: 6, pipelines_bytes: 7 }),
+        }),
     ]
 }
 
