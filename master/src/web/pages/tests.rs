@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use lake_master_core::Step;
 use lake_master_core::step::Expectation;
 use lake_master_core::view::{ApplicationView, WorkerView};
@@ -76,7 +78,9 @@ fn the_cluster_page_shows_everything_and_escapes_it() {
     let drawn = super::cluster::Drawn {
         group: Group { leader: 1, term: 7, commit: 100, is_changing: false, members },
         workers: vec![worker(), WorkerView { state: "DRAINING", ..worker() }],
-        applications: vec![application("RUNNING"), application("FAILED")],
+        in_states: BTreeMap::from([("RUNNING", 1), ("SUBMITTED", 200), ("FAILED", 1)]),
+        active: vec![application("RUNNING")],
+        completed: vec![application("FAILED")],
         running_queries: 1,
         now_ms: 6_000,
     };
@@ -96,6 +100,7 @@ fn the_cluster_page_shows_everything_and_escapes_it() {
         ">FAILED<",
         "data-quality",
         "3.0 s",
+        "100 of 201, those with a driver first",
     ] {
         assert!(page.contains(expected), "{expected} is not in {page}");
     }
