@@ -18,6 +18,10 @@ pub fn remedy(fault: &Fault) -> &'static str {
         "memory" => "give the workers more memory (lake-worker --memory), or the driver (--driver-memory)",
         "timeout" => "raise job.timeout, or give the job more cores",
         "job-under-way" => "wait until the other run has ended, or submit in cluster mode, where it is queued",
+        "queue-full" => {
+            "submit it again when some of the queue has started (lake-submit --list); workers with more memory shorten the \
+             queue, lake-master --max-queued-applications lengthens it"
+        }
         "submission-differs" => "submit with a new --submission-id: this one stands for other content",
         "delta-overtaken" => "do not run the same job from two places at once; submit it again",
         "bad-record" | "bad-file" | "csv-header" | "source-value" => {

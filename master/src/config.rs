@@ -7,6 +7,7 @@ mod cli;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use lake_master_core::admission::DEFAULT_MAX_QUEUED;
 use lake_proto::{ErrorClass, Fault};
 use lake_raft::Directory;
 
@@ -29,6 +30,8 @@ pub struct Config {
     pub peers: Directory,
     /// It is added to a group that exists. Default false.
     pub join: bool,
+    /// Applications that may wait for a driver; more are refused. 1 to 1,000,000. Default 20,000.
+    pub max_queued_applications: u64,
     /// Shape of the log lines on stderr. Default `text`.
     pub log_format: LogFormat,
     /// What is logged, as a `tracing` filter. Default `info`.
@@ -55,6 +58,7 @@ impl Default for Config {
             id: 1,
             peers: Directory::default(),
             join: false,
+            max_queued_applications: DEFAULT_MAX_QUEUED,
             log_format: LogFormat::Text,
             log_level: "info".to_owned(),
         }

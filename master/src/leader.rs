@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lake_master_core::{decide, drained, reconcile, view};
+use lake_master_core::{Observed, decide, drained, reconcile, view};
 use lake_proto::AppId;
 use lake_raft::Role;
 use tokio::time::MissedTickBehavior;
@@ -86,15 +86,14 @@ async fn look(master: &Arc<Master>, reign: &Arc<Reign>, term: &mut Term) {
     for effect in effects {
         effects::execute(reign, effect);
     }
-    release_drained(master, reign, term).await;
+    release_drained(master, reign, &observed).await;
 }
 
 /// Lets draining workers go on which no driver is left, and of which the scheduler needs nothing. Assignments are
 /// decided in this loop too, and the scheduler hears that a worker drains before this loop does: neither gives it
 /// anything after it was found free.
-async fn release_drained(master: &Master, reign: &Reign, term: &Term) {
-    let observed = reign.fleet.observed(term.since_ms);
-    for worker in master.raft.read(|state| drained(state, &observed)) {
+async fn release_drained(master: &Master, reign: &Reign, observed: &Observed) {
+    for worker in master.raft.read(|state| drained(state, observed)) {
         if reign.fleet.unreleased(&worker).is_some() && !reign.scheduler.needs(worker.clone()).await {
             effects::release(reign, &worker);
         }
@@ -111,12 +110,7 @@ async fn follow_up(master: &Master, reign: &Reign, term: &mut Term) {
         }
     }
     let (running, gone) = master.raft.read(|state| {
-        let mut running = BTreeSet::new();
-        for application in state.applications() {
-            if application.running().is_some() {
-                running.insert(application.id.clone());
-            }
-        }
+        let running: BTreeSet<AppId> = state.running().map(|application| application.id.clone()).collect();
         let is_over = |app: &&AppId| state.application(app).is_none_or(view::is_over);
         let gone: Vec<AppId> = term.running.iter().filter(is_over).cloned().collect();
         (running, gone)

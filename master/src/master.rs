@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use lake_master_core::view::Live;
+use lake_master_core::view::{self, ApplicationView, Before, Live};
+use lake_master_core::{Application, QueueBound};
 use lake_proto::AppId;
 use lake_raft::Raft;
 use lake_scheduler::QueryOverview;
@@ -13,6 +14,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::reign::Reign;
+
+/// Applications that are shown before commands get their turn again.
+const SHOWN_AT_ONCE: usize = 500;
 
 /// Shared by reference; every part guards itself.
 pub(crate) struct Master {
@@ -25,6 +29,8 @@ pub(crate) struct Master {
     /// Every task that lives longer than a request.
     pub(crate) tasks: TaskTracker,
     pub(crate) grpc_port: u16,
+    /// What this master asks for when it proposes a submission.
+    pub(crate) queue: QueueBound,
     /// Host in URLs given to drivers; `None` when it is bound to every address.
     pub(crate) reachable_host: Option<String>,
     /// Queries accepted since the start.
@@ -32,7 +38,13 @@ pub(crate) struct Master {
 }
 
 impl Master {
-    pub(crate) fn new(raft: Raft, id: u64, reachable_host: Option<String>, grpc_port: u16) -> Arc<Self> {
+    pub(crate) fn new(
+        raft: Raft,
+        id: u64,
+        reachable_host: Option<String>,
+        grpc_port: u16,
+        queue: QueueBound,
+    ) -> Arc<Self> {
         let stop = CancellationToken::new();
         Arc::new(Self {
             raft,
@@ -41,6 +53,7 @@ impl Master {
             stop,
             tasks: TaskTracker::new(),
             grpc_port,
+            queue,
             reachable_host,
             queries_total: AtomicU64::new(0),
         })
@@ -78,6 +91,20 @@ impl Master {
             queries.entry(query.app.clone()).or_default().push(query);
         }
         (live, queries)
+    }
+
+    /// The newest applications that are `wanted` first; `limit` 0 = all.
+    pub(crate) fn applications(&self, wanted: impl Fn(&Application) -> bool, limit: usize) -> Vec<ApplicationView> {
+        let limit = if limit == 0 { usize::MAX } else { limit };
+        let mut found = Vec::new();
+        let mut next = Some(Before::NEWEST);
+        while let Some(before) = next.filter(|_| found.len() < limit) {
+            let at_once = SHOWN_AT_ONCE.min(limit - found.len());
+            let (more, after) = self.raft.read(|state| view::newest(state, &wanted, before, at_once));
+            found.extend(more);
+            next = after;
+        }
+        found
     }
 
     pub(crate) fn count_query(&self) {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::serve::ListenerExt;
+use lake_master_core::QueueBound;
 use lake_proto::{ErrorClass, Fault};
 use lake_raft::{PeersService, RaftThread, Role, Starting};
 use tokio::net::TcpListener;
@@ -55,7 +56,8 @@ pub async fn start(config: &Config) -> Result<Server, Fault> {
     let opened = tokio::task::spawn_blocking(move || lake_raft::open(options)).await;
     let (raft, peers, starting) = opened.map_err(|error| unreadable(&config.data_dir, &error))??;
     let reachable_host = (!grpc_address.ip().is_unspecified()).then(|| url_host(&config.host));
-    let master = Master::new(raft, config.id, reachable_host, grpc_address.port());
+    let queue = QueueBound::of(config.max_queued_applications);
+    let master = Master::new(raft, config.id, reachable_host, grpc_address.port(), queue);
 
     let mut servers = JoinSet::new();
     servers.spawn(serve_grpc(Arc::clone(&master), peers, grpc));

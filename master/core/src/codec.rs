@@ -80,7 +80,7 @@ pub fn decode_state(bytes: &[u8]) -> Result<State, Error> {
     let what = "snapshot";
     let snapshot: Snapshot<State> = serde_json::from_slice(bytes).map_err(|source| Error::Shape { what, source })?;
     check(what, snapshot.format)?;
-    Ok(snapshot.state)
+    Ok(snapshot.state.reindexed())
 }
 
 fn check(what: &'static str, found: u32) -> Result<(), Error> {

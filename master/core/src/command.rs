@@ -6,6 +6,7 @@
 use lake_proto::{AppId, DriverId, Fault, SubmissionId, WorkerId};
 use serde::{Deserialize, Serialize};
 
+use crate::admission::QueueBound;
 use crate::application::Options;
 use crate::step::Step;
 
@@ -120,6 +121,10 @@ pub struct Submission {
     pub pipeline: String,
     /// What the submitter chose.
     pub options: Options,
+    /// What the queue may hold, as the proposing leader has it; `None` in entries of before there was a bound. Not part
+    /// of the content that makes two submissions the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bound: Option<QueueBound>,
 }
 
 /// What a worker says of itself when it registers.

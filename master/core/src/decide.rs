@@ -1,13 +1,14 @@
 //! What the leader proposes: state and what it sees, to commands. Pure.
 
-use std::collections::BTreeMap;
-
 use crate::application::{Application, Attempt, Phase};
 use crate::command::Command;
 use crate::observed::{Observed, ObservedWorker};
 use crate::placement::{self, Place, Waiting};
 use crate::state::State;
 use crate::worker::Worker;
+
+/// So that what was decided is carried out before more is, however many wait.
+const ASSIGNMENTS_AT_ONCE: usize = 64;
 
 /// Losses first, since they free drivers; then assignments for those that wait.
 pub fn decide(state: &State, observed: &Observed) -> Vec<Command> {
@@ -66,7 +67,7 @@ fn worker_loss(worker: &Worker, observed: &Observed) -> Option<String> {
 
 fn lost_drivers(state: &State, observed: &Observed) -> Vec<Command> {
     let mut commands = Vec::new();
-    for application in state.applications() {
+    for application in state.running() {
         let Some(attempt) = application.running() else { continue };
         if let Some(reason) = driver_loss(application, attempt, observed) {
             let (driver, epoch) = (application.driver.clone(), attempt.epoch);
@@ -113,61 +114,50 @@ pub(crate) const fn was_assigned_here(attempt: &Attempt, seen: &ObservedWorker) 
 }
 
 fn assignments(state: &State, observed: &Observed) -> Vec<Command> {
-    let waiting = waiting(state, observed);
-    if waiting.is_empty() {
+    let mut largest_bytes = None;
+    for worker in taking(state, observed) {
+        largest_bytes = largest_bytes.max(Some(worker.registration.memory_bytes));
+    }
+    let Some(largest_bytes) = largest_bytes else { return Vec::new() };
+    let mut waiting = waiting(state, observed, largest_bytes).peekable();
+    if waiting.peek().is_none() {
         return Vec::new();
     }
     let assignments = placement::place(places(state, observed), waiting);
     assignments.into_iter().map(|(driver, worker)| Command::AssignDriver { driver, worker }).collect()
 }
 
-fn places(state: &State, observed: &Observed) -> Vec<Place> {
-    let mut places: BTreeMap<_, _> = BTreeMap::new();
-    for worker in state.workers().filter(|worker| worker.is_alive()) {
-        if observed.workers.get(&worker.id).is_some_and(|seen| seen.is_attached && !seen.is_draining) {
-            let memory_bytes = worker.registration.memory_bytes;
-            let place = Place { worker: worker.id.clone(), memory_bytes, memory_used_bytes: 0, drivers: 0 };
-            places.insert(worker.id.clone(), place);
-        }
-    }
-    for application in state.applications() {
-        let worker = application.running().and_then(|attempt| attempt.worker.as_ref());
-        if let Some(place) = worker.and_then(|worker| places.get_mut(worker)) {
-            place.memory_used_bytes = place.memory_used_bytes.saturating_add(application.driver_memory_bytes());
-            place.drivers += 1;
-        }
-    }
-    places.into_values().collect()
+/// Workers that take drivers.
+fn taking<'a>(state: &'a State, observed: &'a Observed) -> impl Iterator<Item = &'a Worker> {
+    let attached = observed.workers.iter().filter(|(_, seen)| seen.is_attached && !seen.is_draining);
+    attached.filter_map(|(id, _)| state.worker(id)).filter(|worker| worker.is_alive())
 }
 
-fn waiting(state: &State, observed: &Observed) -> Vec<Waiting> {
-    let mut queue: Vec<&Application> = Vec::new();
-    let mut first: BTreeMap<&str, u64> = BTreeMap::new();
-    for application in state.applications().filter(|application| application.phase.ended().is_none()) {
-        let queued_at = first.entry(&application.options.job_name).or_insert(application.queued_at);
-        *queued_at = application.queued_at.min(*queued_at);
-    }
-    for application in state.applications() {
-        let is_due = match &application.phase {
-            // An earlier run of the job goes first, and to its end.
-            _ if first.get(application.options.job_name.as_str()) != Some(&application.queued_at) => false,
-            Phase::Submitted => true,
-            Phase::Relaunching { not_before_ms, .. } => observed.now_ms >= *not_before_ms,
-            Phase::Running(_) | Phase::Finished(_) | Phase::Failed { .. } | Phase::Killed(_) | Phase::Error { .. } => {
-                false
-            }
-        };
-        if is_due {
-            queue.push(application);
-        }
-    }
-    queue.sort_by_key(|application| application.queued_at);
+fn places(state: &State, observed: &Observed) -> Vec<Place> {
+    let place = |worker: &Worker| Place {
+        worker: worker.id.clone(),
+        memory_bytes: worker.registration.memory_bytes,
+        memory_used_bytes: state.memory_used_bytes(&worker.id),
+        drivers: state.count_drivers_on(&worker.id),
+    };
+    taking(state, observed).map(place).collect()
+}
+
+/// Those whose turn may have come, in the order of the queue. An earlier run of the job goes first, and to its end.
+/// A driver that fits no worker even when all are empty is passed over; what waits behind these few is not looked at.
+fn waiting(state: &State, observed: &Observed, largest_bytes: u64) -> impl Iterator<Item = Waiting> {
+    let now_ms = observed.now_ms;
+    let is_due = move |application: &&Application| match &application.phase {
+        Phase::Submitted => true,
+        Phase::Relaunching { not_before_ms, .. } => now_ms >= *not_before_ms,
+        Phase::Running(_) | Phase::Finished(_) | Phase::Failed { .. } | Phase::Killed(_) | Phase::Error { .. } => false,
+    };
     let waiting = |application: &Application| Waiting {
         driver: application.driver.clone(),
         memory_bytes: application.driver_memory_bytes(),
         avoid: application.phase.worker().cloned(),
     };
-    queue.into_iter().map(waiting).collect()
+    state.placeable(largest_bytes).filter(is_due).take(ASSIGNMENTS_AT_ONCE).map(waiting)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ pub fn drained(state: &State, observed: &Observed) -> Vec<WorkerId> {
     let mut drained = Vec::new();
     for (worker, seen) in &observed.workers {
         let is_waiting = seen.is_attached && seen.is_draining;
-        if is_waiting && seen.drivers.is_empty() && state.drivers_on(worker).next().is_none() {
+        if is_waiting && seen.drivers.is_empty() && state.count_drivers_on(worker) == 0 {
             drained.push(worker.clone());
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::application::{Application, Phase};
+use crate::index::Index;
 use crate::state::{MAX_ENDED_APPLICATIONS, MAX_GONE_WORKERS, State};
 
 /// Checks the whole state.
@@ -82,6 +83,9 @@ fn check_indexes(state: &State) -> Result<(), String> {
         if state.application(app).is_none_or(|application| application.submission != *submission) {
             return Err(format!("submission {submission} leads to {app}, which is not its application"));
         }
+    }
+    if state.index != Index::of(state.applications()) {
+        return Err("the index differs from the applications".to_owned());
     }
     if state.ended.len() > MAX_ENDED_APPLICATIONS {
         return Err(format!("{} ended applications are kept", state.ended.len()));

@@ -9,6 +9,7 @@
 //! infallible), *reconcile* (leader: desired + observed → effects), *execute* (outside, in `lake-master`).
 #![warn(missing_docs)]
 
+pub mod admission;
 pub mod application;
 mod apply;
 pub mod codec;
@@ -18,6 +19,7 @@ pub mod decide;
 pub mod digest;
 pub mod drain;
 pub mod event;
+mod index;
 pub mod invariants;
 pub mod observed;
 mod placement;
@@ -29,6 +31,7 @@ pub mod step;
 pub mod view;
 pub mod worker;
 
+pub use admission::QueueBound;
 pub use application::{Application, Attempt, DeployMode, Options, Phase};
 pub use apply::apply;
 pub use command::{Command, Exit, Registration, Stamped, Submission};

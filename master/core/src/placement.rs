@@ -32,25 +32,31 @@ pub(crate) struct Waiting {
     pub(crate) avoid: Option<WorkerId>,
 }
 
-/// Assignments for `waiting`, which is in the order of the queue.
-pub(crate) fn place(mut places: Vec<Place>, waiting: Vec<Waiting>) -> Vec<(DriverId, WorkerId)> {
+/// Assignments for `waiting`, which is in the order of the queue. Nobody behind the first one without a place is
+/// looked at.
+pub(crate) fn place(mut places: Vec<Place>, waiting: impl IntoIterator<Item = Waiting>) -> Vec<(DriverId, WorkerId)> {
     let mut assignments = Vec::new();
+    let largest = places.iter().map(|place| place.memory_bytes).max();
     for driver in waiting {
-        let fits_when_empty = places.iter().any(|place| place.memory_bytes >= driver.memory_bytes);
+        let fits_when_empty = largest.is_some_and(|largest| largest >= driver.memory_bytes);
         if !fits_when_empty {
             continue;
         }
         let fitting = places.iter_mut().filter(|place| place.memory_free_bytes() >= driver.memory_bytes);
-        let best = fitting.min_by_key(|place| {
-            let is_avoided = driver.avoid.as_ref() == Some(&place.worker);
-            (is_avoided, Reverse(place.memory_free_bytes()), place.drivers, place.worker.clone())
-        });
-        let Some(place) = best else { break };
+        let Some(place) = fitting.min_by(|one, other| preference(&driver, one).cmp(&preference(&driver, other))) else {
+            break;
+        };
         place.memory_used_bytes = place.memory_used_bytes.saturating_add(driver.memory_bytes);
         place.drivers += 1;
         assignments.push((driver.driver, place.worker.clone()));
     }
     assignments
+}
+
+/// The smallest is taken.
+fn preference<'a>(driver: &Waiting, place: &'a Place) -> (bool, Reverse<u64>, usize, &'a WorkerId) {
+    let is_avoided = driver.avoid.as_ref() == Some(&place.worker);
+    (is_avoided, Reverse(place.memory_free_bytes()), place.drivers, &place.worker)
 }
 
 #[cfg(test)]

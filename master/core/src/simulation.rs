@@ -4,7 +4,7 @@
 use lake_proto::{AppId, DriverId, ErrorClass, Fault, WorkerId};
 
 use crate::application::{DeployMode, Options};
-use crate::{Command, Event, Exit, Registration, Stamped, State, Step, Submission};
+use crate::{Application, Command, Event, Exit, QueueBound, Registration, Stamped, State, Step, Submission};
 use crate::{apply, codec, digest, invariants};
 
 const SEEDS: u64 = 100;
@@ -64,8 +64,13 @@ fn submission(random: &mut Random) -> Submission {
         max_attempts: u32::try_from(random.below(4)).unwrap(),
         deploy_mode,
     };
+    // As leaders with different bounds propose it, and as it was before there was one.
+    let bound = match random.below(3) {
+        0 => None,
+        other => Some(QueueBound { applications: 4 * other, pipelines_bytes: 20 * other }),
+    };
     let pipeline = if random.below(10) == 0 { "{ }" } else { "{}" };
-    Submission { id: format!("s-{}", random.below(60)).parse().unwrap(), pipeline: pipeline.to_owned(), options }
+    Submission { id: format!("s-{}", random.below(60)).parse().unwrap(), pipeline: pipeline.to_owned(), options, bound }
 }
 
 fn registration(random: &mut Random) -> Registration {
@@ -141,6 +146,9 @@ fn run(seed: u64) {
         let events = apply(&mut first, stamped.clone());
         assert!(!events.is_empty(), "seed {seed}: no answer to {stamped:?}");
         invariants::check(&first).unwrap_or_else(|broken| panic!("seed {seed}: {broken} after {stamped:?}"));
+        for largest_bytes in [0, 90, 500] {
+            assert_eq!(placeable(&first, largest_bytes), placeable_by_looking(&first, largest_bytes), "seed {seed}");
+        }
         for (driver, epoch) in epochs(&first) {
             let before = epochs_before.iter().find(|(other, _)| *other == driver).map_or(0, |(_, epoch)| *epoch);
             assert!(epoch >= before, "seed {seed}: the epoch of {driver} fell from {before} to {epoch}");
@@ -155,6 +163,27 @@ fn run(seed: u64) {
         }
     }
     assert_eq!(digest::of_state(&first).unwrap(), digest::of_state(&second).unwrap(), "seed {seed}");
+}
+
+fn placeable(state: &State, largest_bytes: u64) -> Vec<&AppId> {
+    state.placeable(largest_bytes).map(|application| &application.id).collect()
+}
+
+/// The same without an index.
+fn placeable_by_looking(state: &State, largest_bytes: u64) -> Vec<&AppId> {
+    let mut found: Vec<&Application> = Vec::new();
+    for application in state.applications().filter(|application| application.is_waiting()) {
+        let is_earlier = |other: &Application| {
+            let is_open = other.phase.ended().is_none();
+            is_open && other.options.job_name == application.options.job_name && other.queued_at < application.queued_at
+        };
+        let fits = application.driver_memory_bytes() <= largest_bytes;
+        if fits && !state.applications().any(is_earlier) {
+            found.push(application);
+        }
+    }
+    found.sort_by_key(|application| application.queued_at);
+    found.into_iter().map(|application| &application.id).collect()
 }
 
 fn epochs(state: &State) -> Vec<(DriverId, u64)> {

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, VecDeque};
 use lake_proto::{AppId, DriverId, SubmissionId, WorkerId};
 use serde::{Deserialize, Serialize};
 
-use crate::application::Application;
+use crate::application::{Application, Phase};
 use crate::event::Event;
+use crate::index::Index;
 use crate::worker::Worker;
 
 /// Ended applications that are kept; older ones live only in the history.
@@ -31,6 +32,9 @@ pub struct State {
     /// Last run number by job name.
     pub(crate) run_numbers: BTreeMap<String, u64>,
     pub(crate) workers: BTreeMap<WorkerId, Worker>,
+    /// Follows from the applications; [`Self::reindexed`] makes it.
+    #[serde(skip)]
+    pub(crate) index: Index,
 }
 
 impl State {
@@ -42,6 +46,11 @@ impl State {
     /// Every application, by id.
     pub fn applications(&self) -> impl DoubleEndedIterator<Item = &Application> {
         self.applications.values()
+    }
+
+    /// Applications that were queued before this log index, the newest first.
+    pub(crate) fn newest_before(&self, index: u64) -> impl Iterator<Item = &Application> {
+        self.index.newest_before(index).filter_map(|app| self.applications.get(app))
     }
 
     /// Every worker, by id; those that are gone too, for a while.
@@ -70,10 +79,27 @@ impl State {
     /// Of the runs of a job that have not ended, the one that was submitted first: the only one that may run. Two at
     /// once could not both be exactly once, since a table keeps one transaction number per job.
     pub(crate) fn first_run(&self, job_name: &str) -> Option<&Application> {
-        let open = |application: &&Application| {
-            application.options.job_name == job_name && application.phase.ended().is_none()
-        };
-        self.applications.values().filter(open).min_by_key(|application| application.queued_at)
+        self.applications.get(self.index.first_run(job_name)?)
+    }
+
+    /// Applications that have a driver, in the order of the queue.
+    pub fn running(&self) -> impl DoubleEndedIterator<Item = &Application> {
+        self.index.running().filter_map(|app| self.applications.get(app))
+    }
+
+    /// Applications that wait for a worker or for an earlier run of their job, in the order of the queue.
+    pub fn waiting(&self) -> impl Iterator<Item = &Application> {
+        self.index.waiting().filter_map(|app| self.applications.get(app))
+    }
+
+    /// How many wait.
+    pub fn waiting_count(&self) -> usize {
+        self.index.waiting().len()
+    }
+
+    /// Applications that may be placed on a worker of this size, in the order of the queue.
+    pub(crate) fn placeable(&self, largest_bytes: u64) -> impl Iterator<Item = &Application> {
+        self.index.placeable(largest_bytes).filter_map(|app| self.applications.get(app))
     }
 
     /// The worker with this id.
@@ -83,25 +109,51 @@ impl State {
 
     /// Memory that the drivers on this worker hold.
     pub fn memory_used_bytes(&self, worker: &WorkerId) -> u64 {
-        self.drivers_on(worker).fold(0, |sum: u64, app| sum.saturating_add(app.driver_memory_bytes()))
+        self.index.memory_used_bytes(worker)
     }
 
     /// Applications whose driver is on this worker now.
-    pub fn drivers_on<'a>(&'a self, worker: &'a WorkerId) -> impl Iterator<Item = &'a Application> {
-        self.applications
-            .values()
-            .filter(move |app| app.running().is_some_and(|attempt| attempt.worker.as_ref() == Some(worker)))
+    pub fn drivers_on(&self, worker: &WorkerId) -> impl Iterator<Item = &Application> {
+        self.index.on_worker(worker).filter_map(|app| self.applications.get(app))
+    }
+
+    /// How many they are.
+    pub fn count_drivers_on(&self, worker: &WorkerId) -> usize {
+        self.index.count_on_worker(worker)
+    }
+
+    /// The state with its index, which does not travel.
+    pub(crate) fn reindexed(self) -> Self {
+        Self { index: Index::of(self.applications.values()), ..self }
+    }
+
+    /// Takes in a new application.
+    pub(crate) fn insert(&mut self, application: Application) {
+        self.index.add(&application);
+        self.by_driver.insert(application.driver.clone(), application.id.clone());
+        self.by_submission.insert(application.submission.clone(), application.id.clone());
+        self.applications.insert(application.id.clone(), application);
+    }
+
+    /// Moves an application to another phase: nothing else may, because the index follows here. The pipeline of one
+    /// that has ended is not needed any more.
+    pub(crate) fn enter(&mut self, app: &AppId, phase: Phase) {
+        let Some(application) = self.applications.get_mut(app) else { return };
+        self.index.remove(application);
+        if phase.ended().is_some() {
+            application.pipeline = None;
+        }
+        application.phase = phase;
+        self.index.add(application);
     }
 
     /// Files an application among the ended ones and drops the oldest above the cap.
     pub(crate) fn retire(&mut self, app: &AppId, events: &mut Vec<Event>) {
-        if let Some(application) = self.applications.get_mut(app) {
-            application.pipeline = None;
-        }
         self.ended.push_back(app.clone());
         while self.ended.len() > MAX_ENDED_APPLICATIONS {
             let Some(oldest) = self.ended.pop_front() else { break };
             if let Some(forgotten) = self.applications.remove(&oldest) {
+                self.index.remove(&forgotten);
                 self.by_driver.remove(&forgotten.driver);
                 self.by_submission.remove(&forgotten.submission);
             }

@@ -121,32 +121,101 @@ pub fn is_over(application: &Application) -> bool {
 
 /// One application.
 pub fn application(state: &State, app: &AppId) -> Option<ApplicationView> {
-    state.application(app).map(|application| view_of(state, application))
+    state.application(app).map(|application| view_of(state, application, &room_for(state, application)))
 }
 
 /// The application with this application, driver or submission id.
 pub fn find(state: &State, id: &str) -> Option<ApplicationView> {
-    state.find(id).map(|application| view_of(state, application))
+    state.find(id).map(|application| view_of(state, application, &room_for(state, application)))
 }
 
 /// The newest applications first; `limit` 0 = all.
 pub fn applications(state: &State, limit: usize) -> Vec<ApplicationView> {
-    let mut newest: Vec<&Application> = state.applications().collect();
-    newest.sort_by_key(|application| std::cmp::Reverse(application.queued_at));
-    if limit > 0 {
-        newest.truncate(limit);
+    let limit = if limit == 0 { usize::MAX } else { limit };
+    newest(state, |_| true, Before::NEWEST, limit).0
+}
+
+/// Where a list goes on: before this place in the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Before(u64);
+
+impl Before {
+    /// Begins with the newest.
+    pub const NEWEST: Self = Self(u64::MAX);
+}
+
+/// The newest applications that are `wanted`, at most `limit`, and where the list goes on when there may be more: a long
+/// one is taken in pieces, so that commands need not wait for all of it.
+pub fn newest(
+    state: &State,
+    wanted: impl Fn(&Application) -> bool,
+    before: Before,
+    limit: usize,
+) -> (Vec<ApplicationView>, Option<Before>) {
+    let room = Room::of(state);
+    let mut found = Vec::new();
+    for application in state.newest_before(before.0).filter(|application| wanted(application)) {
+        found.push(view_of(state, application, &room));
+        if found.len() >= limit {
+            return (found, Some(Before(application.queued_at)));
+        }
     }
-    newest.into_iter().map(|application| view_of(state, application)).collect()
+    (found, None)
+}
+
+/// At most `limit` of those that have not ended: first those with a driver, the newest first, then those that wait, in
+/// the order of the queue.
+pub fn active(state: &State, limit: usize) -> Vec<ApplicationView> {
+    let room = Room::of(state);
+    let active = state.running().rev().chain(state.waiting());
+    active.take(limit).map(|application| view_of(state, application, &room)).collect()
+}
+
+/// At most `limit` of those that have ended and are kept, the last one first.
+pub fn ended(state: &State, limit: usize) -> Vec<ApplicationView> {
+    let room = Room::of(state);
+    let ended = state.ended.iter().rev().filter_map(|app| state.application(app));
+    ended.take(limit).map(|application| view_of(state, application, &room)).collect()
+}
+
+/// How many applications there are in a state; states in which there is none are absent.
+pub fn in_states(state: &State) -> BTreeMap<&'static str, usize> {
+    state.index.in_states().clone()
 }
 
 /// Every worker that is kept, living ones first, by id, then those that are gone, the latest first.
 pub fn workers(state: &State, live: &Live) -> Vec<WorkerView> {
     let mut workers: Vec<&Worker> = state.workers().collect();
-    workers.sort_by_key(|worker| (worker.state.gone_at_ms().map(std::cmp::Reverse), worker.id.clone()));
+    workers.sort_by_key(|worker| (worker.state.gone_at_ms().map(std::cmp::Reverse), &worker.id));
     workers.into_iter().map(|worker| worker_view(state, worker, live)).collect()
 }
 
-fn view_of(state: &State, application: &Application) -> ApplicationView {
+/// Memory of the living workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Room {
+    /// `None` when there is no worker.
+    largest_bytes: Option<u64>,
+    most_free_bytes: u64,
+}
+
+impl Room {
+    fn of(state: &State) -> Self {
+        let mut room = Self::default();
+        for worker in state.workers().filter(|worker| worker.is_alive()) {
+            let total = worker.registration.memory_bytes;
+            room.largest_bytes = room.largest_bytes.max(Some(total));
+            room.most_free_bytes = room.most_free_bytes.max(total.saturating_sub(state.memory_used_bytes(&worker.id)));
+        }
+        room
+    }
+}
+
+/// Nobody asks what room there is for one that does not wait.
+fn room_for(state: &State, application: &Application) -> Room {
+    if application.is_waiting() { Room::of(state) } else { Room::default() }
+}
+
+fn view_of(state: &State, application: &Application, room: &Room) -> ApplicationView {
     let worker = application.phase.worker();
     let place = worker.and_then(|id| state.worker(id));
     let address = |worker: &Worker| format!("{}:{}", worker.registration.host, worker.registration.grpc_port);
@@ -173,12 +242,12 @@ fn view_of(state: &State, application: &Application) -> ApplicationView {
         started_at_ms: application.started_at_ms.unwrap_or(0),
         ended_at_ms: application.phase.ended().map_or(0, |ended| ended.at_ms),
         failure: application.phase.fault(),
-        waits_for: waits_for(state, application),
+        waits_for: waits_for(state, application, room),
         steps: application.steps.values().cloned().collect(),
     }
 }
 
-fn waits_for(state: &State, application: &Application) -> Option<String> {
+fn waits_for(state: &State, application: &Application, room: &Room) -> Option<String> {
     if !application.is_waiting() {
         return None;
     }
@@ -187,21 +256,14 @@ fn waits_for(state: &State, application: &Application) -> Option<String> {
         return Some(format!("{}, an earlier run of the same job", earlier.id));
     }
     let wanted = application.driver_memory_bytes();
-    let mut largest = None;
-    let mut most_free = 0;
-    for worker in state.workers().filter(|worker| worker.is_alive()) {
-        let total = worker.registration.memory_bytes;
-        largest = largest.max(Some(total));
-        most_free = most_free.max(total.saturating_sub(state.memory_used_bytes(&worker.id)));
-    }
     let mib = |bytes: u64| bytes / (1024 * 1024);
-    match (largest, &application.phase) {
+    match (room.largest_bytes, &application.phase) {
         (None, _) => Some("a worker: none is registered".to_owned()),
         (Some(largest), _) if largest < wanted => {
             Some(format!("a worker with {} MiB for the driver: the largest has {} MiB", mib(wanted), mib(largest)))
         }
-        (Some(_), _) if most_free < wanted => {
-            Some(format!("{} MiB of worker memory: at most {} MiB is free", mib(wanted), mib(most_free)))
+        (Some(_), _) if room.most_free_bytes < wanted => {
+            Some(format!("{} MiB of worker memory: at most {} MiB is free", mib(wanted), mib(room.most_free_bytes)))
         }
         (Some(_), Phase::Relaunching { .. }) => Some("its next attempt".to_owned()),
         (Some(_), _) => Some("its turn".to_owned()),
@@ -232,7 +294,7 @@ fn worker_view(state: &State, worker: &Worker, live: &Live) -> WorkerView {
             WorkerState::Lost { reason, .. } => Some(reason.clone()),
         },
         gone_at_ms: worker.state.gone_at_ms().unwrap_or(0),
-        drivers: state.drivers_on(&worker.id).count(),
+        drivers: state.count_drivers_on(&worker.id),
         registered_at_ms: worker.registered_at_ms,
         last_heartbeat_ms: figures.last_heartbeat_ms,
     }

@@ -48,5 +48,5 @@ fn no_schedule_of_faults_loses_or_doubles_what_was_acknowledged() {
     // The faults really happened.
     assert!(total.crashes > 0 && total.lost > 0 && total.repeated > 0 && total.partitions > 0, "{total:?}");
     assert!(total.elections > 0 && total.acknowledged > 0 && total.refused > 0 && total.snapshots > 0, "{total:?}");
-    assert!(total.joins > 0 && total.removals > 0, "{total:?}");
+    assert!(total.joins > 0 && total.removals > 0 && total.full > 0, "{total:?}");
 }

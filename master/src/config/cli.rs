@@ -13,6 +13,9 @@ use serde::Deserialize;
 use super::{Config, LogFormat, invalid};
 use crate::operate::{self, Members};
 
+/// The most that may be asked for with --max-queued-applications.
+const MOST_QUEUED: u64 = 1_000_000;
+
 /// The leading daemon of a lake cluster: accepts jobs, places their drivers, schedules their queries.
 ///
 /// Each option is also an environment variable and a key of the file given by --config (without the dashes in front,
@@ -51,6 +54,9 @@ struct Flags {
     /// Wait to be added to the group of --peers with 'lake-master members add'
     #[arg(long, env = "LAKE_MASTER_JOIN")]
     join: bool,
+    /// Applications that may wait for a driver; more are refused [default: 20000]
+    #[arg(long, env = "LAKE_MASTER_MAX_QUEUED_APPLICATIONS", value_name = "N")]
+    max_queued_applications: Option<u64>,
     /// Where finished applications are kept (not supported by this version)
     #[arg(long, env = "LAKE_MASTER_HISTORY_DIR", value_name = "URL")]
     history_dir: Option<String>,
@@ -101,6 +107,7 @@ struct FileKeys {
     id: Option<u64>,
     peers: Option<String>,
     join: Option<bool>,
+    max_queued_applications: Option<u64>,
     history_dir: Option<String>,
     log_format: Option<LogFormat>,
     log_level: Option<String>,
@@ -163,6 +170,7 @@ where
         webui_port: effective!(webui_port, default.webui_port),
         data_dir: effective!(data_dir, default.data_dir),
         id: effective!(id, default.id),
+        max_queued_applications: effective!(max_queued_applications, default.max_queued_applications),
         log_format: effective!(log_format, default.log_format),
         log_level: effective!(log_level, default.log_level),
     };
@@ -170,6 +178,10 @@ where
     refuse_later("--history-dir", flags.history_dir.or(file.history_dir).is_some())?;
     if config.host.is_empty() {
         return Err(invalid("--host is empty: expected a name or an address".to_owned()));
+    }
+    let queued = config.max_queued_applications;
+    if !(1..=MOST_QUEUED).contains(&queued) {
+        return Err(invalid(format!("--max-queued-applications is {queued}: expected 1 to {MOST_QUEUED}")));
     }
     if flags.dump_config { Ok(Action::Print(render(&dump))) } else { Ok(Action::Run(config)) }
 }

@@ -32,12 +32,17 @@ fn short_h_is_the_host_as_in_spark_and_flags_beat_the_file() {
 
 #[test]
 fn the_dump_names_every_origin() {
-    let file = file("port = 1\n");
+    let file = file("port = 1\nmax_queued_applications = 3\n");
     let path = file.path().to_str().unwrap();
     let Action::Print(text) = parsed(&["--webui-port", "0", "--config", path, "--dump-config"]).unwrap() else {
         panic!("it started");
     };
-    for line in ["host = \"127.0.0.1\" # default", "port = 1 # file", "webui_port = 0 # flag"] {
+    for line in [
+        "host = \"127.0.0.1\" # default",
+        "port = 1 # file",
+        "webui_port = 0 # flag",
+        "max_queued_applications = 3 # file",
+    ] {
         assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
     }
 }
@@ -56,6 +61,7 @@ fn unknown_keys_and_later_features_are_refused_by_name() {
         (&["--peers", "1@a:0"], "expected NUMBER@HOST:PORT"),
         (&["--peers", "a:1"], "expected NUMBER@HOST:PORT"),
         (&["--id", "0"], "numbered from 1"),
+        (&["--max-queued-applications", "0"], "expected 1 to 1000000"),
         (&["--rest-port", "6066"], "--rest-port"),
         (&["--history-dir", "/h"], "--history-dir"),
         (&["--host", ""], "--host is empty"),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lake_master_core::view::{self, ApplicationView};
-use lake_master_core::{Command, DeployMode, Event, Options, State, Submission};
+use lake_master_core::{Command, DeployMode, Event, Options, QueueBound, State, Submission, admission};
 use lake_proto::channel::{MAX_MESSAGE_BYTES, connect};
 use lake_proto::v1::submissions_server::Submissions;
 use lake_proto::v1::worker_logs_client::WorkerLogsClient;
@@ -20,9 +20,14 @@ use crate::reign::Reign;
 
 /// Pipelines are small; the log is not the place for data.
 const MAX_PIPELINE_BYTES: usize = 16 * 1024 * 1024;
+/// Names are in every list.
+const MAX_NAME_BYTES: usize = 1_024;
 /// How long a kill waits for the driver to be gone before it answers with the state as it is.
 const KILL_PATIENCE: Duration = Duration::from_secs(3);
 const WATCH_BUFFER: usize = 16;
+/// Of a watcher of an application that waits, between two looks.
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 
 pub(super) struct Service {
     master: Arc<Master>,
@@ -37,6 +42,17 @@ impl Service {
     async fn current(&self) -> Result<(), Fault> {
         self.master.raft.check_leader()?;
         self.master.raft.catch_up().await
+    }
+
+    /// Refuses what the state machine would refuse for want of room, without a log entry: a full queue must not fill
+    /// the log. Only a leader of now may: another one might not know what was accepted since.
+    async fn check_room(&self, submission: &Submission) -> Result<(), Fault> {
+        self.master.raft.check_leader()?;
+        if self.master.raft.read(|state| admission::check(state, submission)).is_ok() {
+            return Ok(());
+        }
+        self.current().await?;
+        self.master.raft.read(|state| admission::check(state, submission))
     }
 
     fn find(&self, id: &str) -> Result<ApplicationView, Fault> {
@@ -128,7 +144,8 @@ impl Submissions for Service {
     type LogsStream = Answers<v1::LogChunk>;
 
     async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::SubmitResponse>, Status> {
-        let submission = submission(request.into_inner())?;
+        let submission = submission(request.into_inner(), self.master.queue)?;
+        self.check_room(&submission).await?;
         let events = self.master.raft.propose(Command::Submit(submission)).await?;
         match events.first() {
             Some(Event::Submitted { app, driver, epoch, .. }) => {
@@ -160,8 +177,8 @@ impl Submissions for Service {
         self.current().await?;
         let limit = usize::try_from(request.get_ref().limit).unwrap_or(0);
         let (live, _) = self.master.live().await;
-        let (applications, workers) =
-            self.master.raft.read(|state| (view::applications(state, limit), view::workers(state, &live)));
+        let applications = self.master.applications(|_| true, limit);
+        let workers = self.master.raft.read(|state| view::workers(state, &live));
         Ok(Response::new(v1::ListResponse {
             applications: applications.into_iter().map(Into::into).collect(),
             workers: workers.into_iter().map(Into::into).collect(),
@@ -191,7 +208,8 @@ impl Submissions for Service {
     }
 }
 
-/// Sends the state now, then every change, until the application has ended or nobody listens.
+/// Sends the state now, then every change, until the application has ended or nobody listens. Whoever waits long looks
+/// less often: the state changes with every command, and thousands may wait.
 async fn watch(
     master: Arc<Master>,
     reign: Arc<Reign>,
@@ -202,6 +220,7 @@ async fn watch(
     let mut progress = reign.progress.watch();
     let mut last: Option<ApplicationView> = None;
     let mut version = 0;
+    let mut pause = Duration::ZERO;
     loop {
         status.mark_unchanged();
         progress.mark_unchanged();
@@ -209,7 +228,12 @@ async fn watch(
         let is_over = now.ended_at_ms > 0;
         let (newer, steps) = reign.progress.since(&app, version);
         version = newer;
-        if !steps.is_empty() || last.as_ref() != Some(&now) {
+        let has_news = !steps.is_empty() || last.as_ref() != Some(&now);
+        pause = match now.waits_for {
+            Some(_) if !has_news => (2 * pause).clamp(SHORTEST_PAUSE, LONGEST_PAUSE),
+            Some(_) | None => Duration::ZERO,
+        };
+        if has_news {
             let update = v1::WatchUpdate { status: Some(now.clone().into()), steps };
             if updates.send(Ok(update)).await.is_err() {
                 return;
@@ -225,10 +249,17 @@ async fn watch(
             changed = status.changed() => if changed.is_err() { return },
             changed = progress.changed() => if changed.is_err() { return },
         }
+        if !pause.is_zero() {
+            tokio::select! {
+                () = reign.stop.cancelled() => return,
+                () = updates.closed() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
     }
 }
 
-fn submission(request: v1::SubmitRequest) -> Result<Submission, Fault> {
+fn submission(request: v1::SubmitRequest, queue: QueueBound) -> Result<Submission, Fault> {
     let id: SubmissionId = request.submission_id.parse().map_err(|error| invalid(format!("{error}")))?;
     if request.pipeline.len() > MAX_PIPELINE_BYTES {
         let found = request.pipeline.len();
@@ -251,6 +282,9 @@ fn submission(request: v1::SubmitRequest) -> Result<Submission, Fault> {
         "client" => DeployMode::Client,
         other => return Err(invalid(format!("deploy mode '{other}' is not known: expected cluster or client"))),
     };
+    if options.name.len().max(options.job_name.len()) > MAX_NAME_BYTES {
+        return Err(invalid(format!("submission {id} has a name of more than {MAX_NAME_BYTES} bytes")));
+    }
     if options.job_name.is_empty() {
         return Err(invalid(format!("submission {id} has no job name; it is the identity for exactly-once")));
     }
@@ -263,7 +297,7 @@ fn submission(request: v1::SubmitRequest) -> Result<Submission, Fault> {
         max_attempts: options.max_attempts,
         deploy_mode,
     };
-    Ok(Submission { id, pipeline, options })
+    Ok(Submission { id, pipeline, options, bound: Some(queue) })
 }
 
 fn unknown(id: &str) -> Fault {

@@ -54,13 +54,12 @@ struct Filter {
 }
 
 async fn applications(State(master): State<Arc<Master>>, Query(filter): Query<Filter>) -> Json<Vec<ApplicationView>> {
-    let mut found = master.raft.read(|state| view::applications(state, 0));
-    if let Some(wanted) = filter.status {
-        found.retain(|application| wanted.split(',').any(|state| state.trim().eq_ignore_ascii_case(application.state)));
-    }
-    if let Some(limit) = filter.limit.filter(|limit| *limit > 0) {
-        found.truncate(limit);
-    }
+    let is_wanted = |state: &str| match &filter.status {
+        Some(wanted) => wanted.split(',').any(|wanted| wanted.trim().eq_ignore_ascii_case(state)),
+        None => true,
+    };
+    let found =
+        master.applications(|application| is_wanted(application.phase.name()), filter.limit.unwrap_or_default());
     Json(found)
 }
 

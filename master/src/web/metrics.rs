@@ -1,6 +1,5 @@
 //! `/metrics` in Prometheus' text format: names and labels, nothing else. Edge.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,7 +19,7 @@ const STATES: [&str; 7] = ["SUBMITTED", "RUNNING", "RELAUNCHING", "FINISHED", "F
 pub(super) async fn text(State(master): State<Arc<Master>>) -> Response {
     let status = master.raft.status();
     let (live, queries) = master.live().await;
-    let (applications, workers) = master.raft.read(|state| (view::applications(state, 0), view::workers(state, &live)));
+    let (in_states, workers) = master.raft.read(|state| (view::in_states(state), view::workers(state, &live)));
     let mut page = Page(String::new());
 
     page.family("lake_master_is_leader", "gauge", "1 when this master leads");
@@ -31,13 +30,12 @@ pub(super) async fn text(State(master): State<Arc<Master>>) -> Response {
     page.value("lake_master_raft_applied_index", "", status.applied);
 
     page.family("lake_master_applications", "gauge", "Applications the masters keep, by state");
-    let mut by_state: BTreeMap<&str, u64> = STATES.into_iter().map(|state| (state, 0)).collect();
-    for application in &applications {
-        *by_state.entry(application.state).or_default() += 1;
+    for state in STATES {
+        let in_state = in_states.get(state).copied().unwrap_or_default();
+        page.value("lake_master_applications", &format!("{{state=\"{state}\"}}"), count(in_state));
     }
-    for (state, count) in by_state {
-        page.value("lake_master_applications", &format!("{{state=\"{state}\"}}"), count);
-    }
+    page.family("lake_master_max_queued_applications", "gauge", "Applications that may wait before more are refused");
+    page.value("lake_master_max_queued_applications", "", master.queue.applications);
 
     page.family("lake_master_workers", "gauge", "Workers the masters keep, by state");
     for state in WORKER_STATES {

@@ -21,11 +21,14 @@ use crate::master::Master;
 
 pub(super) async fn cluster(State(master): State<Arc<Master>>, relayed: Option<Extension<Relayed>>) -> Response {
     let (live, queries) = master.live().await;
-    let (workers, applications) = master.raft.read(|state| (view::workers(state, &live), view::applications(state, 0)));
+    let workers = master.raft.read(|state| view::workers(state, &live));
+    let (in_states, active, completed) = master.raft.read(|state| {
+        (view::in_states(state), view::active(state, cluster::SHOWN), view::ended(state, cluster::SHOWN))
+    });
     let running_queries = queries.values().map(Vec::len).sum();
     // A master that is stopping knows of none.
     let group = master.raft.group().await.unwrap_or_default();
-    let drawn = cluster::Drawn { group, workers, applications, running_queries, now_ms: now_ms() };
+    let drawn = cluster::Drawn { group, workers, in_states, active, completed, running_queries, now_ms: now_ms() };
     page("lake master", &masthead(&master, relayed), &drawn.html())
 }
 

@@ -53,13 +53,14 @@ pub(super) fn assign(state: &mut State, stamp: Stamp, driver: &DriverId, worker:
         return;
     }
     application.attempt = application.attempt.saturating_add(1);
-    application.phase = Phase::Running(Attempt {
+    let attempt = Attempt {
         epoch: stamp.index,
         worker: Some(worker.clone()),
         assigned_at_ms: stamp.at_ms,
         is_started: false,
         is_killing: false,
-    });
+    };
+    state.enter(&app, Phase::Running(attempt));
     events.push(Event::DriverAssigned { app, worker: worker.clone(), epoch: stamp.index });
 }
 
@@ -72,9 +73,10 @@ pub(super) fn started(state: &mut State, stamp: Stamp, driver: &DriverId, epoch:
         events.push(Event::Ignored { reason: format!("{driver} is known to have started") });
         return;
     }
-    application.phase = Phase::Running(Attempt { is_started: true, ..attempt });
     application.started_at_ms.get_or_insert(stamp.at_ms);
-    events.push(Event::DriverStarted { app: application.id.clone() });
+    let app = application.id.clone();
+    state.enter(&app, Phase::Running(Attempt { is_started: true, ..attempt }));
+    events.push(Event::DriverStarted { app });
 }
 
 /// The driver's own word. Success counts even when it was being killed: everything is committed. A repeat by the
@@ -197,7 +199,7 @@ pub(super) fn worker_lost(state: &mut State, stamp: Stamp, worker: &WorkerId, re
 
 /// The relaunch rule, in one place.
 fn attempt_over(state: &mut State, stamp: Stamp, app: &AppId, attempt: Attempt, cause: Cause, events: &mut Vec<Event>) {
-    let Some(application) = state.applications.get_mut(app) else { return };
+    let Some(application) = state.applications.get(app) else { return };
     let ended = Ended { at_ms: stamp.at_ms, worker: attempt.worker.clone(), epoch: attempt.epoch };
     if attempt.is_killing {
         end(state, app, Phase::Killed(ended), events);
@@ -213,13 +215,14 @@ fn attempt_over(state: &mut State, stamp: Stamp, app: &AppId, attempt: Attempt, 
             Cause::Failed(_) | Cause::NotStarted(_) => relaunch_delay_ms(application.attempt),
         };
         let (Cause::Lost(fault) | Cause::Failed(fault) | Cause::NotStarted(fault)) = cause;
-        application.phase = Phase::Relaunching {
+        let phase = Phase::Relaunching {
             fault: fault.clone(),
             since_ms: stamp.at_ms,
             not_before_ms: stamp.at_ms.saturating_add(delay_ms),
             last_worker: attempt.worker,
             last_epoch: attempt.epoch,
         };
+        state.enter(app, phase);
         events.push(Event::Relaunching { app: app.clone(), fault });
         return;
     }
@@ -246,9 +249,8 @@ pub(super) fn relaunch_delay_ms(attempt: u32) -> u64 {
 }
 
 fn end(state: &mut State, app: &AppId, phase: Phase, events: &mut Vec<Event>) {
-    let Some(application) = state.applications.get_mut(app) else { return };
     events.push(Event::Ended { app: app.clone(), state: phase.name(), fault: phase.fault() });
-    application.phase = phase;
+    state.enter(app, phase);
     state.retire(app, events);
 }
 

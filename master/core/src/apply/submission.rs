@@ -4,6 +4,7 @@ use lake_proto::ids::InvalidId;
 use lake_proto::{AppId, DriverId, ErrorClass};
 
 use super::{Stamp, rejected};
+use crate::admission;
 use crate::application::{Application, Attempt, DeployMode, Phase};
 use crate::command::Submission;
 use crate::date;
@@ -12,7 +13,7 @@ use crate::event::Event;
 use crate::state::State;
 
 /// Same id and same content: the answer of the first time. Same id and other content: refused. A run in its client's
-/// process cannot wait, so it is refused while another run of the job is under way.
+/// process cannot wait, so it is refused while another run of the job is under way; any is while the queue is full.
 pub(super) fn submit(state: &mut State, stamp: Stamp, submission: Submission, events: &mut Vec<Event>) {
     let digest = digest::of_submission(&submission);
     if let Some(known) = state.by_submission.get(&submission.id).and_then(|app| state.applications.get(app)) {
@@ -28,6 +29,10 @@ pub(super) fn submit(state: &mut State, stamp: Stamp, submission: Submission, ev
             submission.options.job_name, earlier.id
         );
         events.push(rejected(ErrorClass::Conflict, "job-under-way", message));
+        return;
+    }
+    if let Err(fault) = admission::check(state, &submission) {
+        events.push(Event::Rejected(fault));
         return;
     }
     let number = state.accepted.saturating_add(1);
@@ -60,9 +65,7 @@ pub(super) fn submit(state: &mut State, stamp: Stamp, submission: Submission, ev
         DeployMode::Cluster => 0,
         DeployMode::Client => start_in_client(&mut application, stamp),
     };
-    state.by_driver.insert(driver.clone(), app.clone());
-    state.by_submission.insert(application.submission.clone(), app.clone());
-    state.applications.insert(app.clone(), application);
+    state.insert(application);
     events.push(Event::Submitted { app, driver, epoch, is_repeat: false });
 }
 

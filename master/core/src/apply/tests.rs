@@ -3,6 +3,7 @@
 use lake_proto::{AppId, DriverId, ErrorClass, Fault, WorkerId};
 
 use super::apply;
+use crate::admission::QueueBound;
 use crate::application::{DeployMode, Options, Phase};
 use crate::command::{Command, Exit, Registration, Stamped, Submission};
 use crate::event::Event;
@@ -70,7 +71,7 @@ fn submission(number: u32) -> Submission {
         max_attempts: 2,
         deploy_mode: DeployMode::Cluster,
     };
-    Submission { id: format!("submission-{number}").parse().unwrap(), pipeline: "{}".to_owned(), options }
+    Submission { id: format!("submission-{number}").parse().unwrap(), pipeline: "{}".to_owned(), options, bound: None }
 }
 
 fn registration(number: u32) -> Registration {
@@ -408,6 +409,71 @@ fn supervise_off_means_one_attempt() {
     cluster.apply(Command::WorkerLost { worker, reason: "silent".to_owned() });
     assert_eq!(cluster.phase(&app), "FAILED");
     assert_eq!(cluster.state.application(&app).unwrap().phase.fault().unwrap().code, "worker-lost");
+}
+
+fn bounded(number: u32, bound: QueueBound) -> Submission {
+    let mut submission = submission(number);
+    submission.options.job_name = format!("job {number}");
+    submission.bound = Some(bound);
+    submission
+}
+
+#[test]
+fn a_full_queue_refuses_with_a_reason_and_takes_the_next_when_one_has_left() {
+    let bound = QueueBound::of(2);
+    let mut cluster = Cluster::new();
+    let first = cluster.send(bounded(1, bound));
+    cluster.send(bounded(2, bound));
+
+    let events = cluster.apply(Command::Submit(bounded(3, bound)));
+    let [Event::Rejected(fault)] = events.as_slice() else { panic!("{events:?}") };
+    assert_eq!((fault.class, fault.code.as_str()), (ErrorClass::Resource, "queue-full"));
+    for part in ["2 applications wait", "at most 2 may", "--max-queued-applications", "--kill"] {
+        assert!(fault.message.contains(part), "{fault}");
+    }
+    assert_eq!(cluster.state.waiting_count(), 2);
+    // What was accepted is answered, whatever waits.
+    assert_eq!(cluster.send(bounded(1, bound)), first);
+    // A run in its client's process does not wait.
+    let mut client = bounded(4, bound);
+    client.options.deploy_mode = DeployMode::Client;
+    cluster.send(client);
+
+    // A leader that was started with another bound decides with its own.
+    let (third, _) = cluster.send(bounded(3, QueueBound::of(3)));
+    cluster.apply(Command::Kill { app: first.0 });
+    cluster.apply(Command::Kill { app: third });
+    cluster.send(bounded(5, bound));
+}
+
+#[test]
+fn a_driver_that_is_placed_leaves_the_queue_and_one_that_waits_again_comes_back_to_it() {
+    let bound = QueueBound::of(1);
+    let mut cluster = Cluster::new();
+    let worker = cluster.worker(1);
+    let (_, driver) = cluster.send(bounded(1, bound));
+    assert_eq!(code(&cluster.apply(Command::Submit(bounded(2, bound)))), "queue-full");
+    cluster.apply(Command::AssignDriver { driver, worker: worker.clone() });
+    let (_, second) = cluster.send(bounded(2, bound));
+    cluster.apply(Command::AssignDriver { driver: second, worker: worker.clone() });
+    cluster.apply(Command::WorkerLost { worker, reason: "silent".to_owned() });
+    assert_eq!(cluster.state.waiting_count(), 2);
+    assert_eq!(code(&cluster.apply(Command::Submit(bounded(3, bound)))), "queue-full");
+}
+
+#[test]
+fn pipelines_are_taken_up_to_a_size_together_and_those_of_ended_applications_do_not_count() {
+    let bound = QueueBound { applications: 10, pipelines_bytes: 100 };
+    let sized = |number: u32, length: usize| Submission { pipeline: "x".repeat(length), ..bounded(number, bound) };
+    let mut cluster = Cluster::new();
+    let (first, _) = cluster.send(sized(1, 60));
+    cluster.send(sized(2, 40));
+    let events = cluster.apply(Command::Submit(sized(3, 1)));
+    assert_eq!(code(&events), "queue-full");
+    let [Event::Rejected(fault)] = events.as_slice() else { panic!("{events:?}") };
+    assert!(fault.message.contains("take 100 B, this one 1 B") && fault.message.contains("at most 100 B"), "{fault}");
+    cluster.apply(Command::Kill { app: first });
+    cluster.send(sized(3, 60));
 }
 
 #[test]

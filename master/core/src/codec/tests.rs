@@ -1,13 +1,14 @@
 use lake_proto::{ErrorClass, Fault};
 
 use super::*;
+use crate::admission::QueueBound;
 use crate::application::{DeployMode, Options};
 use crate::command::{Exit, Registration, Submission};
 use crate::step::{Expectation, Step};
 use crate::worker::WorkerState;
 
 /// Bytes that version 1 wrote. They are never edited; a new variant or field adds a line.
-const GOLDEN: [&str; 13] = [
+const GOLDEN: [&str; 14] = [
     r#"{"format":1,"at_ms":5,"command":{"submit":{"id":"s-1","pipeline":"{\"a\":\"é\"}","options":{"name":"n","job_name":"j","total_executor_cores":4,"driver_memory_bytes":512,"supervise":true,"max_attempts":3,"deploy_mode":"cluster"}}}}"#,
     r#"{"format":1,"at_ms":5,"command":{"assign_driver":{"driver":"driver-1","worker":"worker-1"}}}"#,
     r#"{"format":1,"at_ms":5,"command":{"driver_started":{"driver":"driver-1","epoch":9}}}"#,
@@ -21,13 +22,14 @@ const GOLDEN: [&str; 13] = [
     r#"{"format":1,"at_ms":5,"command":{"worker_lost":{"worker":"worker-1","reason":"r"}}}"#,
     r#"{"format":1,"at_ms":5,"command":{"permit_commit":{"driver":"driver-1","epoch":9,"table":"a.b"}}}"#,
     r#"{"format":1,"at_ms":5,"command":{"worker_left":{"worker":"worker-1"}}}"#,
+    r#"{"format":1,"at_ms":5,"command":{"submit":{"id":"s-2","pipeline":"{}","options":{"name":"n","job_name":"j","total_executor_cores":4,"driver_memory_bytes":512,"supervise":true,"max_attempts":3,"deploy_mode":"cluster"},"bound":{"applications":6,"pipelines_bytes":7}}}}"#,
 ];
 
 /// Workers as version 1 wrote them into snapshots, and one line per state that was added since.
 const GOLDEN_WORKERS: [&str; 3] =
     [r#""alive""#, r#"{"lost":{"at_ms":7,"reason":"r"}}"#, r#"{"decommissioned":{"at_ms":7}}"#];
 
-fn commands() -> [Command; 13] {
+fn commands() -> [Command; 14] {
     let driver = || "driver-1".parse().unwrap();
     let worker = || "worker-1".parse().unwrap();
     let options = Options {
@@ -60,7 +62,12 @@ fn commands() -> [Command; 13] {
         memory_bytes: 5,
     };
     [
-        Command::Submit(Submission { id: "s-1".parse().unwrap(), pipeline: r#"{"a":"é"}"#.to_owned(), options }),
+        Command::Submit(Submission {
+            id: "s-1".parse().unwrap(),
+            pipeline: r#"{"a":"é"}"#.to_owned(),
+            options: options.clone(),
+            bound: None,
+        }),
         Command::AssignDriver { driver: driver(), worker: worker() },
         Command::DriverStarted { driver: driver(), epoch: 9 },
         Command::RecordStep { driver: driver(), epoch: 9, step },
@@ -77,6 +84,12 @@ fn commands() -> [Command; 13] {
         Command::WorkerLost { worker: worker(), reason: "r".to_owned() },
         Command::PermitCommit { driver: driver(), epoch: 9, table: "a.b".to_owned() },
         Command::WorkerLeft { worker: worker() },
+        Command::Submit(Submission {
+            id: "s-2".parse().unwrap(),
+            pipeline: "{}".to_owned(),
+            options: options.clone(),
+            bound: Some(QueueBound { applications: 6, pipelines_bytes: 7 }),
+        }),
     ]
 }
 

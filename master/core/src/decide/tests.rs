@@ -28,17 +28,25 @@ impl Leader {
     }
 
     fn submit(&mut self, deploy_mode: DeployMode) -> DriverId {
+        self.submit_as(deploy_mode, 100)
+    }
+
+    fn submit_with_memory(&mut self, bytes: u64) -> DriverId {
+        self.submit_as(DeployMode::Cluster, bytes)
+    }
+
+    fn submit_as(&mut self, deploy_mode: DeployMode, driver_memory_bytes: u64) -> DriverId {
         let options = Options {
             name: "n".to_owned(),
             job_name: format!("j-{}", self.index),
             total_executor_cores: 0,
-            driver_memory_bytes: 100,
+            driver_memory_bytes,
             supervise: true,
             max_attempts: 3,
             deploy_mode,
         };
         let id = format!("s-{}", self.index).parse().unwrap();
-        self.apply(Command::Submit(Submission { id, pipeline: "{}".to_owned(), options }));
+        self.apply(Command::Submit(Submission { id, pipeline: "{}".to_owned(), options, bound: None }));
         self.state.applications().last().unwrap().driver.clone()
     }
 
@@ -347,4 +355,59 @@ fn a_draining_worker_is_shown_as_such_until_it_is_gone_and_then_as_what_became_o
         gone.iter().map(|gone| (gone.worker_id.as_str(), gone.state, gone.lost_reason.as_deref())).collect();
     assert_eq!(seen, [(worker.as_str(), "DECOMMISSIONED", None), (other.as_str(), "LOST", Some("r"))]);
     assert!(gone.iter().all(|gone| gone.gone_at_ms == START_MS));
+}
+
+#[test]
+fn what_fits_no_worker_is_passed_over_and_says_so_and_few_are_assigned_at_once() {
+    let mut leader = Leader::new();
+    let mut large = Vec::new();
+    for _ in 0..3 {
+        large.push(leader.submit_with_memory(300));
+    }
+    let small: Vec<DriverId> = (0..100).map(|_| leader.submit_with_memory(2)).collect();
+    leader.attach(1);
+    let assigned = |leader: &Leader| -> Vec<DriverId> {
+        let commands = decide(&leader.state, &leader.observed).into_iter();
+        commands
+            .map(|command| match command {
+                Command::AssignDriver { driver, .. } => driver,
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    };
+    let first = assigned(&leader);
+    assert_eq!(first, small[..ASSIGNMENTS_AT_ONCE]);
+    for command in decide(&leader.state, &leader.observed) {
+        leader.apply(command);
+    }
+    assert_eq!(assigned(&leader), small[ASSIGNMENTS_AT_ONCE..]);
+    let view = view::find(&leader.state, large[0].as_str()).unwrap();
+    assert_eq!(view.waits_for.unwrap(), "a worker with 0 MiB for the driver: the largest has 0 MiB");
+}
+
+#[test]
+fn long_lists_come_in_pieces_and_none_is_left_out_or_shown_twice() {
+    let mut leader = Leader::new();
+    let mut drivers: Vec<String> = (0..7).map(|_| leader.submit(DeployMode::Cluster).to_string()).collect();
+    let worker = leader.attach(1);
+    let first: DriverId = drivers[0].parse().unwrap();
+    leader.apply(Command::AssignDriver { driver: first, worker });
+    let killed = leader.state.find(&drivers[3]).unwrap().id.clone();
+    leader.apply(Command::Kill { app: killed });
+
+    let ids = |views: Vec<view::ApplicationView>| views.into_iter().map(|view| view.driver_id).collect::<Vec<_>>();
+    let active = [0, 1, 2, 4].map(|at| drivers[at].clone());
+    assert_eq!(ids(view::active(&leader.state, 4)), active);
+    assert_eq!(ids(view::ended(&leader.state, 4)), [drivers[3].clone()]);
+    let counts = view::in_states(&leader.state).into_iter().collect::<Vec<_>>();
+    assert_eq!(counts, [("KILLED", 1), ("RUNNING", 1), ("SUBMITTED", 5)]);
+
+    let (mut listed, mut next) = (Vec::new(), Some(view::Before::NEWEST));
+    while let Some(before) = next {
+        let (piece, after) = view::newest(&leader.state, |_| true, before, 3);
+        listed.extend(ids(piece));
+        next = after;
+    }
+    drivers.reverse();
+    assert_eq!(listed, drivers);
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock};
 
 use lake_master_core::application::{DeployMode, Options};
-use lake_master_core::{Command, Event, Registration, State, Submission, codec, digest, invariants};
+use lake_master_core::{Command, Event, QueueBound, Registration, State, Submission, codec, digest, invariants};
 use lake_proto::{AppId, Fault};
 use raft::eraftpb::{Message, MessageType};
 use tokio::sync::oneshot::{self, error::TryRecvError};
@@ -49,6 +49,7 @@ pub(super) struct Count {
     pub(super) elections: u64,
     pub(super) acknowledged: u64,
     pub(super) refused: u64,
+    pub(super) full: u64,
     pub(super) snapshots: u64,
     pub(super) joins: u64,
     pub(super) removals: u64,
@@ -63,6 +64,7 @@ impl Count {
         self.elections += other.elections;
         self.acknowledged += other.acknowledged;
         self.refused += other.refused;
+        self.full += other.full;
         self.snapshots += other.snapshots;
         self.joins += other.joins;
         self.removals += other.removals;
@@ -256,7 +258,7 @@ impl World {
             let number = self.submissions.saturating_sub(self.random.below(4));
             self.submissions += 1;
             let name = format!("s-{number}");
-            (submission(&name, number), Waiting::Submission(name, answer))
+            (bounded(submission(&name, number), id), Waiting::Submission(name, answer))
         };
         self.node(id).propose(at_ms, &command, reply).unwrap();
         self.waiting.push(waiting);
@@ -383,7 +385,15 @@ impl World {
     }
 
     fn acknowledge(&mut self, name: String, events: &[Event]) {
-        let Some(Event::Submitted { app, .. }) = events.first() else { panic!("{name}: {events:?}") };
+        let app = match events.first() {
+            Some(Event::Submitted { app, .. }) => app,
+            Some(Event::Rejected(fault)) if fault.code == "queue-full" => {
+                assert!(!self.acknowledged.contains_key(&name), "{name} was accepted before, and now: {fault}");
+                self.count.full += 1;
+                return;
+            }
+            _ => panic!("{name}: {events:?}"),
+        };
         self.count.acknowledged += 1;
         let known = self.acknowledged.entry(name).or_insert_with_key(|_| app.clone());
         assert_eq!(known, app, "one submission became two applications");
@@ -466,7 +476,17 @@ fn submission(name: &str, number: u64) -> Command {
         max_attempts: 3,
         deploy_mode: DeployMode::Cluster,
     };
-    Command::Submit(Submission { id: name.parse().unwrap(), pipeline: "{}".to_owned(), options })
+    Command::Submit(Submission { id: name.parse().unwrap(), pipeline: "{}".to_owned(), options, bound: None })
+}
+
+/// Every master has another bound; the one that proposes counts.
+fn bounded(command: Command, proposer: u64) -> Command {
+    match command {
+        Command::Submit(submission) => {
+            Command::Submit(Submission { bound: Some(QueueBound::of(15 + proposer)), ..submission })
+        }
+        other => other,
+    }
 }
 
 fn registration(random: &mut Random) -> Command {

@@ -1,5 +1,7 @@
 //! The cluster at a glance: figures, workers, running and completed applications. Pure.
 
+use std::collections::BTreeMap;
+
 use lake_master_core::view::{ApplicationView, WorkerView};
 use lake_proto::quantity::{bytes, count, counted};
 use lake_raft::Group;
@@ -8,17 +10,24 @@ use super::{heading, nowrap};
 use crate::web::html::Column::{Number, Text};
 use crate::web::html::{Html, badge, duration, element, instant, meter, table, text};
 
-/// Completed applications on the page; the API has all.
-const COMPLETED_SHOWN: usize = 100;
+/// Applications in each table of the page; the API has all.
+pub(super) const SHOWN: usize = 100;
 /// Workers on the page that are gone; the API has all.
 const GONE_SHOWN: usize = 10;
 /// In the order in which they are counted.
 const WORKER_STATES: [&str; 4] = ["ALIVE", "DRAINING", "DECOMMISSIONED", "LOST"];
+const ACTIVE: [&str; 3] = ["RUNNING", "SUBMITTED", "RELAUNCHING"];
+const COMPLETED: [&str; 4] = ["FINISHED", "FAILED", "KILLED", "ERROR"];
 
 pub(super) struct Drawn {
     pub(super) group: Group,
     pub(super) workers: Vec<WorkerView>,
-    pub(super) applications: Vec<ApplicationView>,
+    /// How many applications there are, by state.
+    pub(super) in_states: BTreeMap<&'static str, usize>,
+    /// [`SHOWN`] at most of those that have not ended.
+    pub(super) active: Vec<ApplicationView>,
+    /// [`SHOWN`] at most of those that have.
+    pub(super) completed: Vec<ApplicationView>,
     pub(super) running_queries: usize,
     pub(super) now_ms: u64,
 }
@@ -26,13 +35,15 @@ pub(super) struct Drawn {
 impl Drawn {
     pub(super) fn html(&self) -> Html {
         let mut page = self.tiles();
-        let (active, completed): (Vec<_>, Vec<_>) =
-            self.applications.iter().partition(|application| application.ended_at_ms == 0);
-        page.push(&self.active(&active));
+        page.push(&self.active());
         page.push(&self.workers());
         page.push(&self.masters());
-        page.push(&self.completed(&completed));
+        page.push(&self.completed());
         page
+    }
+
+    fn count(&self, states: &[&str]) -> usize {
+        states.iter().filter_map(|state| self.in_states.get(*state)).sum()
     }
 
     fn tiles(&self) -> Html {
@@ -41,23 +52,20 @@ impl Drawn {
         let used: u64 = alive().map(|worker| u64::from(worker.cores_used)).sum();
         let memory: u64 = alive().map(|worker| worker.memory_bytes).sum();
         let driver_memory: u64 = alive().map(|worker| worker.driver_memory_bytes).sum();
-        let in_state = |states: &[&str]| {
-            self.applications.iter().filter(|application| states.contains(&application.state)).count()
-        };
         let tiles = [
             tile(&alive().count().to_string(), "workers alive"),
             tile(&format!("{used} / {cores}"), "cores in use"),
             tile(&format!("{} / {}", bytes(driver_memory), bytes(memory)), "memory held by drivers"),
-            tile(&in_state(&["RUNNING"]).to_string(), "applications running"),
-            tile(&in_state(&["SUBMITTED", "RELAUNCHING"]).to_string(), "applications waiting"),
+            tile(&self.count(&["RUNNING"]).to_string(), "applications running"),
+            tile(&self.count(&["SUBMITTED", "RELAUNCHING"]).to_string(), "applications waiting"),
             tile(&self.running_queries.to_string(), "queries running"),
         ];
         element("ul", &[("class", "tiles")], &tiles)
     }
 
-    fn active(&self, active: &[&ApplicationView]) -> Html {
+    fn active(&self) -> Html {
         let mut rows = Vec::new();
-        for application in active {
+        for application in &self.active {
             let mut place = match (&application.waits_for, application.deploy_mode) {
                 (Some(reason), _) => element("span", &[("class", "soft")], &[text(format!("waits for {reason}"))]),
                 (None, "client") => element("span", &[("class", "soft")], &[text("in its client's process")]),
@@ -76,6 +84,10 @@ impl Drawn {
                 place,
             ]);
         }
+        let remark = match self.count(&ACTIVE) {
+            few if few <= SHOWN => few.to_string(),
+            many => format!("{SHOWN} of {many}, those with a driver first; all at /api/v1/applications"),
+        };
         let columns = [
             Text("Application"),
             Text("State"),
@@ -86,7 +98,7 @@ impl Drawn {
         ];
         let empty = "No application is running. Submit one with lake-submit.";
         let body = table("Running applications", &columns, rows, empty);
-        element("section", &[], &[heading("Running applications", &active.len().to_string()), body])
+        element("section", &[], &[heading("Running applications", &remark), body])
     }
 
     fn workers(&self) -> Html {
@@ -170,9 +182,9 @@ impl Drawn {
         element("section", &[], &[heading("Masters", &remark), table("Masters", &columns, rows, "")])
     }
 
-    fn completed(&self, completed: &[&ApplicationView]) -> Html {
+    fn completed(&self) -> Html {
         let mut rows = Vec::new();
-        for application in completed.iter().take(COMPLETED_SHOWN) {
+        for application in &self.completed {
             let started_at_ms = match application.started_at_ms {
                 0 => application.submitted_at_ms,
                 at_ms => at_ms,
@@ -201,9 +213,9 @@ impl Drawn {
             Text("Ended (UTC)"),
             Text("Reason"),
         ];
-        let remark = match completed.len() {
-            few if few <= COMPLETED_SHOWN => few.to_string(),
-            many => format!("the last {COMPLETED_SHOWN} of {many}; all at /api/v1/applications"),
+        let remark = match self.count(&COMPLETED) {
+            few if few <= SHOWN => few.to_string(),
+            many => format!("the last {SHOWN} of {many}; all at /api/v1/applications"),
         };
         let body = table("Completed applications", &columns, rows, "None yet.");
         element("section", &[], &[heading("Completed applications", &remark), body])

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use lake_master_core::Step;
 use lake_master_core::step::Expectation;
 use lake_master_core::view::{ApplicationView, WorkerView};
@@ -88,7 +90,9 @@ fn the_cluster_page_shows_everything_and_escapes_it() {
             WorkerView { state: "DECOMMISSIONED", gone_at_ms: 2_000, ..worker() },
             lost_worker(),
         ],
-        applications: vec![application("RUNNING"), application("FAILED")],
+        in_states: BTreeMap::from([("RUNNING", 1), ("SUBMITTED", 200), ("FAILED", 1)]),
+        active: vec![application("RUNNING")],
+        completed: vec![application("FAILED")],
         running_queries: 1,
         now_ms: 6_000,
     };
@@ -113,6 +117,7 @@ fn the_cluster_page_shows_everything_and_escapes_it() {
         ">FAILED<",
         "data-quality",
         "3.0 s",
+        "100 of 201, those with a driver first",
     ] {
         assert!(page.contains(expected), "{expected} is not in {page}");
     }
