@@ -1,12 +1,14 @@
 //! Real daemons on loopback, real PostgreSQL and S3, results read back by programs that are not ours.
 
 mod bad_input;
+mod cut_off;
 mod drain;
 mod error_codes;
 mod faults;
 mod ha_client;
 mod masters;
 mod pages;
+mod points;
 mod repeatable;
 mod storage_faults;
 mod submit;
