@@ -4,7 +4,7 @@
 //! has neither the points nor a look at the environment. Never here: what the points mean, which only tests know.
 //!
 //! `LAKE_FAULT_POINTS` lists them: `driver-before-commit=kill,commit-before-put=stop*3`. An action is `stop` (SIGSTOP),
-//! `kill` (SIGKILL), `sleep-MS`, or `fail`, which only [`fails`] heeds; after `*` stands how often it happens at most over
+//! `kill` (SIGKILL), `panic`, `sleep-MS`, or `fail`, which only [`fails`] heeds; after `*` stands how often it happens at most over
 //! all processes, once when nothing is said, so that a driver that is launched again passes. Every time leaves a file
 //! `<point>.<number>` with the process id in `LAKE_FAULT_DIR`: a test shows by it that its fault has happened.
 
@@ -50,6 +50,7 @@ mod armed {
         match POINTS.get_or_init(Points::of_environment).take(name) {
             None => {}
             Some(Action::Fail) => return Err(Error::other(format!("the fault of point {name}"))),
+            Some(Action::Panic) => std::panic::panic_any(format!("the fault of point {name}")),
             Some(Action::Signal(signal)) => kill_process(getpid(), signal)?,
             Some(Action::Sleep(time)) => {
                 let end = Instant::now() + time;
@@ -65,6 +66,7 @@ mod armed {
     enum Action {
         Signal(Signal),
         Sleep(Duration),
+        Panic,
         Fail,
     }
 
@@ -87,7 +89,7 @@ mod armed {
             let directory = std::env::var_os("LAKE_FAULT_DIR").unwrap_or_default();
             Self::parse(&text, directory.into()).unwrap_or_else(|wrong| {
                 // A test with a misspelt fault must not go through without it.
-                eprintln!("LAKE_FAULT_POINTS: '{wrong}' is not POINT=stop|kill|fail|sleep-MS[*TIMES]");
+                eprintln!("LAKE_FAULT_POINTS: '{wrong}' is not POINT=stop|kill|panic|fail|sleep-MS[*TIMES]");
                 std::process::abort()
             })
         }
@@ -119,6 +121,7 @@ mod armed {
         let action = match action {
             "stop" => Action::Signal(Signal::STOP),
             "kill" => Action::Signal(Signal::KILL),
+            "panic" => Action::Panic,
             "fail" => Action::Fail,
             sleep => Action::Sleep(Duration::from_millis(sleep.strip_prefix("sleep-")?.parse().ok()?)),
         };
