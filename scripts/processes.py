@@ -203,7 +203,8 @@ class Cluster:
         return self.answer("--status", driver)
 
     def listed(self):
-        return self.answer("--list")["applications"]
+        """Every application that the masters keep."""
+        return wait_for("the list of applications", lambda: self.get("/api/v1/applications", self.leader()))
 
     def ended(self, driver, seconds=180):
         """The status with which a submission has ended."""
@@ -235,7 +236,7 @@ class Cluster:
 
 class Point:
     """A named point at which processes stop, die, sleep or fail so many times (proto/src/point.rs), and whether they did.
-    One that is not armed does nothing until it is, once for every `arm`."""
+    One that is not armed does nothing until it is."""
 
     def __init__(self, folder, name, action, times=1, is_armed=True):
         folder.mkdir(parents=True)
@@ -244,8 +245,10 @@ class Point:
         if not is_armed:
             self.disarm()
 
-    def arm(self):
-        next(file for file in self.files if file.exists() and not file.read_text()).unlink()
+    def arm(self, times=1):
+        idle = (file for file in self.files if file.exists() and not file.read_text())
+        for _ in range(times):
+            next(idle).unlink()
 
     def disarm(self):
         for file in self.files:

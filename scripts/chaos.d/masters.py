@@ -225,8 +225,7 @@ def slow_disk(arguments, scratch):
     point = Point(scratch / "points", "raft-write", "sleep-500", 1_000, is_armed=False)
     with Cluster(scratch / "cluster", workers=1, masters=3, environment=point.environment) as cluster:
         before = cluster.masters[cluster.leader()].metric("lake_master_raft_term")
-        for _ in range(1_000):
-            point.arm()
+        point.arm(1_000)
         for number in range(runs):
             seconds.append(cluster.submit(*options(scratch, number, *WAITING)))
         fired(len(point.fired()) >= runs, "no write was slow")
@@ -269,13 +268,12 @@ def disk_full(arguments, scratch):
                 cluster.masters[at].stop()
                 restart(cluster, at)
             ballast = folder / "ballast"
-            with open(ballast, "wb") as file:
+            with open(ballast, "wb", buffering=0) as file:
                 try:
-                    while True:
-                        file.write(b"x" * 4096)
-                        file.flush()
+                    while file.write(b"x" * 4096):
+                        pass
                 except OSError:
-                    pass
+                    pass  # it is full
             while cluster.masters[0].runs():
                 fired(number < 2_000, "the disk did not fill up")
                 accepted.add(cluster.detached(*options(scratch, number, *WAITING)))
