@@ -20,6 +20,7 @@ pub(crate) fn execute(reign: &Reign, effect: Effect) {
     match effect {
         Effect::LaunchDriver { worker, driver, epoch, app, memory_bytes } => {
             let Some(link) = reign.fleet.link(&worker) else { return };
+            lake_proto::point::reached("leader-before-launch");
             let launch = v1::LaunchDriver {
                 driver_id: driver.to_string(),
                 epoch,

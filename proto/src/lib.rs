@@ -1,13 +1,14 @@
 //! What crosses between processes: messages, ids, error classes, the one way to open a channel; and what more than one
 //! of our programs must say in the same words: quantities, pages, defaults.
 //!
-//! Never here: decisions. Pure, except for [`channel`] and [`host`].
+//! Never here: decisions. Pure, except for [`channel`], [`host`] and [`point`].
 
 pub mod channel;
 pub mod error;
 pub mod host;
 pub mod ids;
 pub mod masters;
+pub mod point;
 pub mod quantity;
 pub mod web;
 

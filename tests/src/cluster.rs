@@ -127,6 +127,15 @@ impl Cluster {
     /// # Errors
     /// When it does not start.
     pub fn add_worker(&mut self) -> Result<usize> {
+        let url = self.master_url();
+        self.add_worker_through(&url)
+    }
+
+    /// Starts one more worker, which looks for the masters at another URL, for example that of a proxy.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn add_worker_through(&mut self, master_url: &str) -> Result<usize> {
         let number = self.workers.len();
         let mut command = self.command("lake-worker")?;
         if let Some(bytes) = self.work_disk_bytes {
@@ -135,7 +144,7 @@ impl Cluster {
         }
         command.args(["--host", "127.0.0.1", "--port", "0", "--flight-port", "0", "--webui-port", "0"]);
         command.args(["--cores", "1", "--memory", "2g", "--work-dir"]).arg(self.work_directory(number));
-        command.args(&self.worker_arguments).arg(self.master_url());
+        command.args(&self.worker_arguments).arg(master_url);
         let mut worker = Process::start(&format!("worker-{number}"), command, self.directory())?;
         worker.listening("grpc")?;
         self.workers.push(Some(worker));

@@ -2,8 +2,8 @@
 //! results that we did not write.
 //!
 //! Rooms: [`process`] (starting and ending programs), [`cluster`] (workers and their [`masters`]), [`submit`] (`lake-submit`),
-//! [`postgres`], [`s3`], [`oracle`] (reading tables back with Python's deltalake), [`http`] (our web pages), [`fixture`]
-//! (input files).
+//! [`postgres`], [`s3`], [`proxy`] (connections that break), [`oracle`] (reading tables back with Python's deltalake),
+//! [`http`] (our web pages), [`fixture`] (input files).
 //! Never here: mocks of our own daemons, sleeps; [`wait_for`] waits for conditions.
 
 pub mod cluster;
@@ -13,6 +13,7 @@ pub mod masters;
 pub mod oracle;
 pub mod postgres;
 pub mod process;
+pub mod proxy;
 pub mod s3;
 pub mod submit;
 

@@ -133,6 +133,7 @@ impl<'a> Attempt<'a> {
                 version += 1;
                 doubts = 0;
             }
+            lake_proto::point::reached("commit-before-put");
             match put(root, version, self.body.clone()).await {
                 Put::Written => return Ok(CommitOutcome::Committed(version)),
                 Put::Exists => {}

@@ -7,8 +7,8 @@ use std::time::Instant;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionContext;
 use lake_job::{ParseMode, Table, WriteMode};
-use lake_proto::ErrorClass;
 use lake_proto::v1::StepRecord;
+use lake_proto::{ErrorClass, point};
 use tokio::sync::watch;
 use url::Url;
 
@@ -190,6 +190,7 @@ impl Step<'_> {
 
     async fn commit(&self, target: Target, rows: &Rows, transaction: (String, i64)) -> Result<CommitOutcome> {
         let stores = &self.run.stores;
+        point::reached("driver-before-commit");
         let permit = self.run.commits.permit(&self.table.name.to_string()).await?;
         let base = match target {
             Target::Exists(snapshot) => snapshot,
@@ -206,6 +207,7 @@ impl Step<'_> {
             user_metadata: Some(self.run.identity.run_id.clone()),
         };
         let outcome = commit(stores, &base, request).await?;
+        point::reached("driver-after-commit");
         if let CommitOutcome::Committed(version) = outcome {
             checkpoint_if_due(&base, version).await;
         }

@@ -267,6 +267,7 @@ impl Store {
             let hard_state = raft_prost::Message::encode_to_vec(&written.hard_state);
             meta.insert(HARD_STATE, hard_state.as_slice()).map_err(wrap)?;
         }
+        lake_proto::point::fails("raft-write").map_err(|error| Box::new(redb::Error::Io(error)))?;
         transaction.commit().map_err(wrap)?;
         Ok(written)
     }

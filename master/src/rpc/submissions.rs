@@ -8,7 +8,7 @@ use lake_master_core::{Command, DeployMode, Event, Options, QueueBound, State, S
 use lake_proto::channel::{MAX_MESSAGE_BYTES, connect};
 use lake_proto::v1::submissions_server::Submissions;
 use lake_proto::v1::worker_logs_client::WorkerLogsClient;
-use lake_proto::{AppId, ErrorClass, Fault, SubmissionId, WorkerId, v1};
+use lake_proto::{AppId, ErrorClass, Fault, SubmissionId, WorkerId, point, v1};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
@@ -146,7 +146,9 @@ impl Submissions for Service {
     async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::SubmitResponse>, Status> {
         let submission = submission(request.into_inner(), self.master.queue)?;
         self.check_room(&submission).await?;
+        point::reached("submit-before-propose");
         let events = self.master.raft.propose(Command::Submit(submission)).await?;
+        point::reached("submit-after-propose");
         match events.first() {
             Some(Event::Submitted { app, driver, epoch, .. }) => {
                 if *epoch > 0 {

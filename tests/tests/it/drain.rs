@@ -54,7 +54,7 @@ fn wait_for_state(cluster: &Cluster, port: u64, state: &str) -> Result<Value> {
 }
 
 /// Attempts of the application's tasks that were tried again.
-fn retries(cluster: &Cluster, id: &str) -> Result<u64> {
+pub(super) fn retries(cluster: &Cluster, id: &str) -> Result<u64> {
     let text = get(cluster.masters.http_address(0)?, &format!("/api/v1/applications/{id}"))?;
     let application: Value = serde_json::from_str(&text)?;
     let steps = application.get("progress").and_then(Value::as_array).cloned().unwrap_or_default();

@@ -17,7 +17,7 @@ const ROWS: u64 = 400_000;
 
 /// A source whose rows stop in the middle while the gate is closed; the files of its table are small, so that some are
 /// complete by then.
-const GATED: &str = r#"
+pub(super) const GATED: &str = r#"
 [connection.crm]
 kind = "postgres"
 url = { env = "CRM_URL" }

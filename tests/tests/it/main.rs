@@ -2,12 +2,14 @@
 
 mod author;
 mod bad_input;
+mod cut_off;
 mod drain;
 mod error_codes;
 mod faults;
 mod ha_client;
 mod masters;
 mod pages;
+mod points;
 mod repeatable;
 mod storage_faults;
 mod submit;

@@ -130,6 +130,7 @@ async fn write_shuffle(
             is_sort_shuffle: partition.is_sort_shuffle,
         });
     }
+    lake_proto::point::reached("task-after-shuffle");
     Ok(Output { done: TaskDone { outputs, ..TaskDone::default() }, spilled_bytes })
 }
 

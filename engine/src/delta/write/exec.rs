@@ -146,6 +146,7 @@ impl Task {
         }
         // Sorts and windows below hold their memory until their stream is gone, and finishing files takes a while.
         drop(rows);
+        lake_proto::point::reached("task-before-close");
         let adds = if self.checks.failed() {
             self.sink.abort().await;
             Vec::new()

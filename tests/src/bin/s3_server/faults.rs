@@ -29,6 +29,8 @@ enum Kind {
     SlowDown,
     /// Not carried out; 500 InternalError.
     Error,
+    /// Not carried out; 409 ConditionalRequestConflict, as S3 says when two conditional puts meet.
+    Conflict,
     /// Not carried out; 403 ExpiredToken.
     Expired,
     /// Not carried out; the connection is closed.
@@ -64,6 +66,7 @@ impl FromStr for Rule {
             "lost-500" => Kind::Lost500,
             "slow-down" => Kind::SlowDown,
             "error" => Kind::Error,
+            "conflict" => Kind::Conflict,
             "expired" => Kind::Expired,
             "reset" => Kind::Reset,
             "truncated" => Kind::Truncated,
@@ -140,6 +143,7 @@ impl Service<Request<Incoming>> for Faulty {
             match fault {
                 Some(Kind::SlowDown) => return Ok(refusal(StatusCode::SERVICE_UNAVAILABLE, "SlowDown")),
                 Some(Kind::Error) => return Ok(refusal(StatusCode::INTERNAL_SERVER_ERROR, "InternalError")),
+                Some(Kind::Conflict) => return Ok(refusal(StatusCode::CONFLICT, "ConditionalRequestConflict")),
                 Some(Kind::Expired) => return Ok(refusal(StatusCode::FORBIDDEN, "ExpiredToken")),
                 Some(Kind::Reset) => return Err(Error::other("closed before the request was carried out")),
                 Some(Kind::Delay(time)) => tokio::time::sleep(time).await,

@@ -30,8 +30,8 @@ struct Options {
     /// Take every put, whatever its conditions.
     #[arg(long)]
     ignore_conditions: bool,
-    /// A fault, KIND:METHOD:PATH:PROBABILITY[:TIMES]; may be repeated. Kinds: lost, lost-500, slow-down, error, expired,
-    /// reset, truncated, delay-MS.
+    /// A fault, KIND:METHOD:PATH:PROBABILITY[:TIMES]; may be repeated. Kinds: lost, lost-500, slow-down, error, conflict,
+    /// expired, reset, truncated, delay-MS.
     #[arg(long = "fault")]
     faults: Vec<faults::Rule>,
     /// Decides which requests the faults hit.
