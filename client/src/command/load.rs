@@ -1,6 +1,7 @@
 //! job.toml, with what the command line says about it, as a pipeline. Edge.
 
 use lake_job::{LoadOptions, Pipeline};
+use lake_proto::quantity::counted;
 use lake_proto::{ErrorClass, Fault};
 
 use crate::options::Options;
@@ -37,7 +38,7 @@ pub(super) fn pipeline(options: &Options) -> Result<Pipeline, Failed> {
             })
             .collect();
         if errors.omitted() > 0 {
-            let message = format!("and {} more errors", errors.omitted());
+            let message = format!("and {}", counted(errors.omitted(), "more error"));
             faults.push(Fault::new(class, "omitted", message));
         }
         let first = if faults.is_empty() { Fault::from(errors) } else { faults.remove(0) };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lake_proto::quantity::{bytes, count, duration};
+use lake_proto::quantity::{bytes, count, counted, duration};
 use lake_proto::v1::{ExpectationResult, StageProgress, StepProgress, StepRecord};
 use lake_proto::{ErrorClass, Fault};
 
@@ -57,12 +57,11 @@ fn running(stages: &[StageProgress]) -> String {
 }
 
 fn committed(record: &StepRecord) -> String {
-    let plural = if record.files == 1 { "" } else { "s" };
     let mut text = format!(
-        "committed version {}  {} rows in {} file{plural}  {}  {}",
+        "committed version {}  {} in {}  {}  {}",
         record.version,
-        count(record.rows_out),
-        record.files,
+        counted(record.rows_out, "row"),
+        counted(record.files, "file"),
         bytes(record.bytes_out),
         duration(Duration::from_millis(record.elapsed_ms)),
     );
