@@ -115,3 +115,16 @@ fn an_error_of_a_worker_names_file_and_line_and_where_a_secret_was_looked_up() -
     cluster.submit().arg(&job).run()?.failed("not-found", "secret", &texts)?;
     Ok(())
 }
+
+#[test]
+fn a_warehouse_that_is_full_is_an_error_and_no_panic() -> Result<()> {
+    let workspace = Workspace::new()?;
+    workspace.file("numbers.csv", numbers_csv(2_000_000))?;
+    let warehouse = workspace.path().join("warehouse");
+    std::fs::create_dir_all(&warehouse)?;
+    let job = workspace.job("full", NUMBERS)?;
+    let run = Submit::local().on_disk(&warehouse, 4 << 20).arg(&job).run()?;
+    let run = run.failed("resource", "disk-full", &["bronze.numbers"])?;
+    assert!(!run.stderr.contains("panicked"), "{run}");
+    Ok(())
+}
