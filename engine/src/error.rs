@@ -189,7 +189,7 @@ fn classify(error: &(dyn Error + 'static)) -> Option<EngineError> {
         return Some(error.clone());
     }
     if let Some(error) = error.downcast_ref::<object_store::Error>() {
-        return find_nested(error).or_else(|| Some(classify_store(error)));
+        return find_refusal(error).or_else(|| find_nested(error)).or_else(|| Some(classify_store(error)));
     }
     if let Some(error) = error.downcast_ref::<io::Error>() {
         return error.get_ref().and_then(|inner| find_classed(inner)).or_else(|| classify_io(error));
@@ -251,9 +251,25 @@ fn classify_store(error: &object_store::Error) -> EngineError {
             (ErrorClass::Conflict, "object-exists")
         }
         Store::InvalidPath { .. } | Store::UnknownConfigurationKey { .. } => (ErrorClass::InvalidJob, "object-path"),
-        _ => (ErrorClass::Unavailable, "store"),
+        _ => return find_refusal(error).unwrap_or_else(|| EngineError::unavailable("store", error.to_string())),
     };
     EngineError::new(class, code, error.to_string())
+}
+
+/// What the operating system will refuse again, with the store's words, which name the file: no right to write it, no
+/// space for it.
+fn find_refusal(error: &object_store::Error) -> Option<EngineError> {
+    let object_store::Error::Generic { source, .. } = error else { return None };
+    let mut cause: Option<&(dyn Error + 'static)> = Some(source.as_ref());
+    while let Some(current) = cause {
+        if let Some(refused) = current.downcast_ref::<io::Error>() {
+            let refused = classify_io(refused)?;
+            let is_final = matches!(refused.class(), ErrorClass::Denied | ErrorClass::Resource);
+            return is_final.then(|| EngineError::new(refused.class(), refused.code(), error.to_string()));
+        }
+        cause = current.source();
+    }
+    None
 }
 
 /// The class of what the operating system answered; `None` where its kind does not say who must act.

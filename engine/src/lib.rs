@@ -5,7 +5,7 @@
 //! scans stand on), [`source`] and [`delta`] (what is read and written), [`codec`] (plan nodes to bytes and back),
 //! [`runner`] (where a plan runs: this process or the cluster), [`driver`] (steps in order, commits, results),
 //! [`error`] (classes that survive what others wrap them in), [`malformed`] (how records that do not parse are
-//! counted).
+//! counted), `sql_type` (types in messages).
 //! Never here: HTTP, raft.
 
 pub mod codec;
@@ -19,6 +19,7 @@ pub mod repeatable;
 pub mod runner;
 pub mod session;
 pub mod source;
+mod sql_type;
 pub mod stores;
 mod text_decimal;
 pub mod worklist;

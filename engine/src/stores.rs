@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use lake_job::{ConnectionProfile, Setting, StorageProfile};
 use lake_proto::ErrorClass;
+use lake_proto::host::this_process;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
@@ -211,15 +212,18 @@ impl Stores {
 /// The value of a setting in this process.
 ///
 /// # Errors
-/// `not-found` when the variable or file does not exist here; the message names it, never its value.
+/// `not-found` when the variable or file does not exist here; the message names it, the process and its host, never its
+/// value.
 pub fn resolve(setting: &Setting, what: &str) -> Result<String> {
     match setting {
         Setting::Literal(text) => Ok(text.clone()),
         Setting::Env(name) => std::env::var(name).map_err(|_| {
-            EngineError::not_found("secret", format!("{what}: environment variable {name} is not set in this process"))
+            let process = this_process();
+            EngineError::not_found("secret", format!("{what}: environment variable {name} is not set in {process}"))
         }),
         Setting::File(path) => std::fs::read_to_string(path).map(|text| text.trim().to_owned()).map_err(|error| {
-            EngineError::not_found("secret", format!("{what}: secret file {path} cannot be read: {error}"))
+            let process = this_process();
+            EngineError::not_found("secret", format!("{what}: secret file {path} cannot be read by {process}: {error}"))
         }),
     }
 }

@@ -1,6 +1,7 @@
 //! What the operating system lets this process have. Edge: reads /proc and /sys.
 
 use std::fs;
+use std::process;
 
 /// The limits of the control group, of version 2 and of version 1.
 const GROUP_LIMITS: [&str; 2] = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
@@ -16,6 +17,15 @@ pub fn memory_bytes() -> Option<u64> {
     }
 }
 
+/// This process for a person who looks for it: `lake-worker (process 4711) on host 'a'`.
+pub fn this_process() -> String {
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let program = fs::read_to_string("/proc/self/comm").unwrap_or_default();
+    let program = if program.trim().is_empty() { "this program" } else { program.trim() };
+    let host = if host.trim().is_empty() { "localhost" } else { host.trim() };
+    format!("{program} (process {}) on host '{host}'", process::id())
+}
+
 /// The bytes in the line `<key> <n> kB` of a file of /proc.
 pub fn proc_bytes(text: &str, key: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(key))?;
@@ -26,6 +36,13 @@ pub fn proc_bytes(text: &str, key: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_is_named_with_its_host() {
+        let text = this_process();
+        assert!(text.contains(&format!("(process {}) on host '", process::id())), "{text}");
+        assert!(!text.contains('\n') && !text.contains("''"), "{text}");
+    }
 
     #[test]
     fn lines_of_proc_are_read_in_bytes() {

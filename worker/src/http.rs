@@ -106,7 +106,7 @@ async fn show_log(Extract(view): Extract<Arc<View>>, Path((driver, stream)): Pat
         Ok((0, bytes)) => ([(header::CONTENT_TYPE, TEXT)], bytes).into_response(),
         Ok((offset, bytes)) => {
             let mut text = String::new();
-            let _ = writeln!(text, "... not shown before this: {} ...", counted(offset, "byte", "bytes"));
+            let _ = writeln!(text, "... not shown before this: {} ...", counted(offset, "byte"));
             text.push_str(&String::from_utf8_lossy(&bytes));
             ([(header::CONTENT_TYPE, TEXT)], text).into_response()
         }

@@ -1,7 +1,7 @@
 //! job.toml, with what the command line says about it, as a pipeline. Edge.
 
 use lake_job::{LoadOptions, Pipeline};
-use lake_proto::quantity::noun;
+use lake_proto::quantity::counted;
 use lake_proto::{ErrorClass, Fault};
 
 use crate::options::Options;
@@ -38,8 +38,7 @@ pub(super) fn pipeline(options: &Options) -> Result<Pipeline, Failed> {
             })
             .collect();
         if errors.omitted() > 0 {
-            let omitted = u64::try_from(errors.omitted()).unwrap_or(u64::MAX);
-            let message = format!("and {omitted} more {}", noun(omitted, "error", "errors"));
+            let message = format!("and {}", counted(errors.omitted(), "more error"));
             faults.push(Fault::new(class, "omitted", message));
         }
         let first = if faults.is_empty() { Fault::from(errors) } else { faults.remove(0) };

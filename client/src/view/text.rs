@@ -40,7 +40,7 @@ pub(super) fn stage(stage: &StageProgress) -> String {
         text.push_str(&format!(" ({} running)", stage.tasks_running));
     }
     if stage.rows > 0 {
-        text.push_str(&format!("  {}  {}", counted(stage.rows, "row", "rows"), bytes(stage.bytes)));
+        text.push_str(&format!("  {}  {}", counted(stage.rows, "row"), bytes(stage.bytes)));
     }
     if stage.retries > 0 {
         text.push_str(&format!("  {} retried", stage.retries));
@@ -55,7 +55,7 @@ fn running(stages: &[StageProgress]) -> String {
         0 => "running".to_owned(),
         _ => {
             let tasks = noun(total, "task", "tasks");
-            let stages = counted(u64::try_from(stages.len()).unwrap_or(u64::MAX), "stage", "stages");
+            let stages = counted(stages.len(), "stage");
             format!("running  {done}/{total} {tasks} in {stages}")
         }
     }
@@ -65,8 +65,8 @@ fn committed(record: &StepRecord) -> String {
     let mut text = format!(
         "committed version {}  {} in {}  {}  {}",
         record.version,
-        counted(record.rows_out, "row", "rows"),
-        counted(u64::from(record.files), "file", "files"),
+        counted(record.rows_out, "row"),
+        counted(record.files, "file"),
         bytes(record.bytes_out),
         duration(Duration::from_millis(record.elapsed_ms)),
     );

@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use lake_proto::quantity::counted;
 use lake_proto::{ErrorClass, Fault};
 
 /// Errors beyond this many are counted, not kept.
@@ -239,8 +240,7 @@ impl fmt::Display for Errors {
         }
         match self.omitted {
             0 => Ok(()),
-            1 => f.write_str("\nand 1 more error"),
-            omitted => write!(f, "\nand {omitted} more errors"),
+            omitted => write!(f, "\nand {}", counted(omitted, "more error")),
         }
     }
 }

@@ -16,7 +16,7 @@ use super::protocol::Protocol;
 use super::table::{DeltaTable, NewTable, Snapshot};
 use super::types::table_schema;
 use crate::stores::Stores;
-use crate::{EngineError, Result};
+use crate::{EngineError, Result, sql_type};
 
 /// Properties whose features need work at creation that we do not do.
 const REFUSED: [&str; 4] = [
@@ -68,7 +68,7 @@ fn check_layout(schema: &SchemaRef, table: &NewTable) -> Result<()> {
             return refused(format!(
                 "table '{}' cannot be partitioned by '{name}' of type {}",
                 table.name,
-                field.data_type()
+                sql_type::sql_type(field.data_type())
             ));
         }
     }
@@ -141,6 +141,5 @@ fn agreeing(existing: Snapshot, schema: &Schema, table: &NewTable) -> Result<Sna
 }
 
 fn describe(schema: &Schema) -> String {
-    let columns = schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type()));
-    format!("({})", columns.collect::<Vec<_>>().join(", "))
+    format!("({})", sql_type::columns(schema.fields().iter().map(AsRef::as_ref)))
 }

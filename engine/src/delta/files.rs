@@ -9,6 +9,7 @@ use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::sql_type::sql_type;
 use crate::stores::Stores;
 use crate::{EngineError, Result};
 
@@ -119,7 +120,10 @@ pub(crate) fn partition_value(text: Option<&str>, kind: &DataType) -> Result<Sca
         return Ok(ScalarValue::try_from(kind)?);
     };
     let damaged = |error| {
-        EngineError::internal(format!("partition value '{text}' in the log is not a value of type {kind}: {error}"))
+        EngineError::internal(format!(
+            "partition value '{text}' in the log is not a value of type {}: {error}",
+            sql_type(kind)
+        ))
     };
     let value = match kind {
         DataType::Utf8View => Ok(ScalarValue::Utf8View(Some(text.to_owned()))),

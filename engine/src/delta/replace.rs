@@ -20,6 +20,7 @@ use super::files::LiveFile;
 use super::protocol::is_true;
 use super::stats;
 use super::table::Snapshot;
+use crate::sql_type::sql_type;
 use crate::{EngineError, Result};
 
 /// A `replace_where`, split over the files of one snapshot.
@@ -65,7 +66,7 @@ pub fn parse_predicate(state: &SessionState, snapshot: &Snapshot, text: &str) ->
     if kind == arrow::datatypes::DataType::Boolean {
         return Ok(predicate);
     }
-    Err(within(EngineError::invalid("predicate", format!("it is {kind}: expected a boolean"))))
+    Err(within(EngineError::invalid("predicate", format!("it is of type {}: expected a condition", sql_type(&kind)))))
 }
 
 /// With types coerced, constants (such as today's date) computed and NOT moved inwards, where statistics can decide.
@@ -116,7 +117,7 @@ pub async fn split_replace(
             format!(
                 "'{text}' matches only some rows of {} of table '{}', which has a change data feed: replacing \
                  part of a file is not supported there; use a condition over the partition columns ({})",
-                counted(u64::try_from(rewrite.len()).unwrap_or(u64::MAX), "file", "files"),
+                counted(rewrite.len(), "file"),
                 snapshot.location(),
                 snapshot.partition_columns().join(", ")
             ),

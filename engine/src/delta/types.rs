@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef, TimeUnit};
 
+use crate::sql_type::sql_type;
 use crate::{EngineError, Result};
 
 /// The columns a new table gets for rows of `schema`: text as `Utf8`, instants in microseconds, unsigned numbers in
@@ -81,7 +82,10 @@ fn table_type(kind: &DataType, path: &str) -> Result<DataType> {
         other => {
             return Err(EngineError::invalid(
                 "delta-type",
-                format!("column '{path}' has type {other}, which a Delta table cannot hold; CAST it to another type"),
+                format!(
+                    "column '{path}' has type {}, which a Delta table cannot hold; CAST it to another type",
+                    sql_type(other)
+                ),
             ));
         }
     })

@@ -15,7 +15,7 @@ use super::target::Target;
 use crate::delta::{DeltaFilesScanExec, plan_write};
 use crate::session::{local_config, runtime, session_at};
 use crate::stores::Stores;
-use crate::{EngineError, Result};
+use crate::{EngineError, Result, sql_type};
 
 const PLANNING_MEMORY_BYTES: usize = 1 << 30;
 
@@ -75,7 +75,7 @@ async fn plan(pipeline: Pipeline) -> Result<DryRun> {
                 Target::New(_) => None,
             };
             let files = DeltaFilesScanExec::files(&plan);
-            let columns = schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type()));
+            let columns = schema.fields().iter().map(|field| sql_type::column(field));
             let step = DryStep {
                 table: table.name.to_string(),
                 mode: table.mode.to_string(),
@@ -106,18 +106,14 @@ fn read(read: &Read) -> String {
 
 impl fmt::Display for DryRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let number = |length: usize| u64::try_from(length).unwrap_or(u64::MAX);
-        let steps = counted(number(self.steps.len()), "step", "steps");
-        writeln!(f, "job {}: {steps}, nothing was written", self.job)?;
+        writeln!(f, "job {}: {}, nothing was written", self.job, counted(self.steps.len(), "step"))?;
         for step in &self.steps {
             let version =
                 step.version.map_or_else(|| "new table".to_owned(), |version| format!("at version {version}"));
             writeln!(f, "  {} <- {}", step.table, step.reads.join(", "))?;
-            let columns = counted(number(step.columns.len()), "column", "columns");
-            writeln!(f, "      {}, {version}, {columns}", step.mode)?;
+            writeln!(f, "      {}, {version}, {}", step.mode, counted(step.columns.len(), "column"))?;
             if step.files_total > 0 {
-                let files = counted(number(step.files_total), "data file", "data files");
-                writeln!(f, "      reads {} of {files}", step.files_read)?;
+                writeln!(f, "      reads {} of {}", step.files_read, counted(step.files_total, "data file"))?;
             }
         }
         Ok(())

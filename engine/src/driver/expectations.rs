@@ -5,11 +5,12 @@ use datafusion::common::DFSchema;
 use datafusion::prelude::SessionContext;
 use lake_job::{Expectation, ExpectationAction, Origin, ParseMode, Table, WriteMode};
 use lake_proto::ErrorClass;
-use lake_proto::quantity::noun;
+use lake_proto::quantity::counted;
 use lake_proto::v1::ExpectationResult;
 
 use crate::delta::{Check, CheckKind, WriteSpec, Written};
 use crate::malformed::Malformed;
+use crate::sql_type::sql_type;
 use crate::{EngineError, Result};
 
 /// The step's expectations, then what the table itself demands: its CHECK constraints (name and text), and that new
@@ -32,7 +33,7 @@ pub(super) fn checks(
             .map_err(|error| within(error.into()))?;
         let found = expression.data_type(schema.as_arrow()).map_err(|error| within(error.into()))?;
         if found != DataType::Boolean {
-            let message = format!("'{text}' is {found}: expected a condition");
+            let message = format!("'{text}' is of type {}: expected a condition", sql_type(&found));
             return Err(within(EngineError::invalid("check-type", message)));
         }
         Ok::<_, EngineError>(Check { name, expression, kind })
@@ -100,8 +101,8 @@ pub(super) fn enforce(table: &Table, written: &Written) -> Result<()> {
     };
     let say = |expectation: &Expectation| {
         let (name, check) = (&expectation.name, &expectation.check);
-        let (violations, rows) = (violations(written, name), written.input_rows);
-        format!("expectation '{name}' ({check}) is violated by {violations} of {rows} {}", noun(rows, "row", "rows"))
+        let (violations, rows) = (violations(written, name), counted(written.input_rows, "row"));
+        format!("expectation '{name}' ({check}) is violated by {violations} of {rows}")
     };
     let failed: Vec<String> = table.expectations.iter().filter(failing).map(say).collect();
     if failed.is_empty() {

@@ -80,10 +80,10 @@ fn logged_rows(files: &[LiveFile]) -> Option<u64> {
 fn extent(shown: usize, has_more: bool, logged: Option<u64>) -> String {
     let shown = u64::try_from(shown).unwrap_or(u64::MAX);
     match logged {
-        _ if !has_more => counted(shown, "row", "rows"),
+        _ if !has_more => counted(shown, "row"),
         // Who wrote the log may have counted wrongly: more than were seen there are in any case.
-        Some(all) if all > shown => format!("{} of {}", count(shown), counted(all, "row", "rows")),
-        Some(_) | None => format!("the first {}; there are more", counted(shown, "row", "rows")),
+        Some(all) if all > shown => format!("{} of {}", count(shown), counted(all, "row")),
+        Some(_) | None => format!("the first {}; there are more", counted(shown, "row")),
     }
 }
 

@@ -98,3 +98,33 @@ fn a_bucket_that_does_not_exist_is_not_found_by_a_dry_run_and_by_a_source() -> R
     }
     Ok(())
 }
+
+#[test]
+fn an_error_of_a_worker_names_file_and_line_and_where_a_secret_was_looked_up() -> Result<()> {
+    let workspace = Workspace::new()?;
+    workspace.file("numbers.csv", numbers_csv(100) + "101,1,2.00,surplus\n")?;
+    let cluster = Cluster::start()?;
+    let job = workspace.job("lines", &NUMBERS.replace("\"drop\"", "\"fail_fast\""))?;
+    let place = "numbers.csv' line 102: expected 3 fields, found 4";
+    for submit in [Submit::local(), cluster.submit()] {
+        submit.arg(&job).run()?.failed("data-quality", "bad-record", &[place, "bronze.numbers"])?;
+    }
+    let storage = "[storage.\"s3://lake\"]\nregion = { env = \"NO_SUCH_REGION\" }\n";
+    let job = workspace.job("secret", &(NUMBERS.replace("numbers.csv", "s3://lake/numbers/") + storage))?;
+    let texts = ["NO_SUCH_REGION is not set in ", " on host '"];
+    cluster.submit().arg(&job).run()?.failed("not-found", "secret", &texts)?;
+    Ok(())
+}
+
+#[test]
+fn a_warehouse_that_is_full_is_an_error_and_no_panic() -> Result<()> {
+    let workspace = Workspace::new()?;
+    workspace.file("numbers.csv", numbers_csv(2_000_000))?;
+    let warehouse = workspace.path().join("warehouse");
+    std::fs::create_dir_all(&warehouse)?;
+    let job = workspace.job("full", NUMBERS)?;
+    let run = Submit::local().on_disk(&warehouse, 4 << 20).arg(&job).run()?;
+    let run = run.failed("resource", "disk-full", &["bronze.numbers"])?;
+    assert!(!run.stderr.contains("panicked"), "{run}");
+    Ok(())
+}

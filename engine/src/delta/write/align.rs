@@ -7,8 +7,9 @@ use arrow::array::{
 };
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
-use arrow::util::display::FormatOptions;
+use arrow::util::display::{FormatOptions, array_value_to_string};
 
+use crate::sql_type::sql_type;
 use crate::{EngineError, Result};
 
 /// Which input column fills which table column.
@@ -115,8 +116,10 @@ fn can_store(from: &DataType, to: &DataType, path: &str) -> Result<()> {
         ) => scale <= wanted,
         (T::Date64, T::Date32) => true,
         (T::Date32, T::Timestamp(_, _)) => true,
-        // SQL's instants have nanoseconds, Delta's have microseconds: the difference is dropped, as everywhere.
-        (T::Timestamp(_, _), T::Timestamp(_, _)) => true,
+        // SQL's times have nanoseconds, Delta's have microseconds: the difference is dropped, as everywhere.
+        (T::Timestamp(_, zone), T::Timestamp(_, wanted)) => {
+            return if zone.is_some() == wanted.is_some() { Ok(()) } else { Err(no_zone(zone.is_some(), path)) };
+        }
         (T::Struct(from), T::Struct(to)) => return can_store_struct(from, to, path),
         (
             T::List(from) | T::LargeList(from) | T::FixedSizeList(from, _) | T::ListView(from) | T::LargeListView(from),
@@ -133,9 +136,27 @@ fn can_store(from: &DataType, to: &DataType, path: &str) -> Result<()> {
     Err(EngineError::invalid(
         "write-types",
         format!(
-            "column '{path}' of the query is {from}, the table's is {to}: values could be lost; CAST it in the query"
+            "column '{path}' of the query is {}, the table's is {}: values could be lost; CAST it in the query",
+            sql_type(from),
+            sql_type(to)
         ),
     ))
+}
+
+/// An instant and a wall-clock time are the same only in a zone that nobody has named.
+fn no_zone(is_instant: bool, path: &str) -> EngineError {
+    let message = if is_instant {
+        format!(
+            "column '{path}' of the query is timestamp, an instant, the table's is timestamp_ntz, a wall-clock time: \
+             say what zone's time it is to be; CAST({path} AS TIMESTAMP) is that of UTC"
+        )
+    } else {
+        format!(
+            "column '{path}' of the query is timestamp_ntz, a wall-clock time, the table's is timestamp, an instant: \
+             say in which zone it is, such as {path} AT TIME ZONE 'UTC'"
+        )
+    };
+    EngineError::invalid("write-types", message)
 }
 
 fn can_store_struct(from: &Fields, to: &Fields, path: &str) -> Result<()> {
@@ -203,12 +224,25 @@ fn store_map(array: &MapArray, entries: &FieldRef, sorted: bool, path: &str) -> 
 
 fn cast(array: &ArrayRef, to: &DataType, path: &str) -> Result<ArrayRef> {
     let strict = CastOptions { safe: false, format_options: FormatOptions::default() };
-    cast_with_options(array, to, &strict).map_err(|error| {
+    cast_with_options(array, to, &strict).map_err(|_| {
+        let value = unfit(array, to).map_or_else(|| "a value".to_owned(), |value| format!("the value {value}"));
         EngineError::invalid(
             "write-cast",
-            format!("a value of column '{path}' ({}) does not fit the table's type {to}: {error}", array.data_type()),
+            format!(
+                "{value} of column '{path}' ({}) does not fit the table's type {}",
+                sql_type(array.data_type()),
+                sql_type(to)
+            ),
         )
     })
+}
+
+/// The first value that a forgiving cast makes NULL.
+fn unfit(array: &ArrayRef, to: &DataType) -> Option<String> {
+    let forgiving = CastOptions { safe: true, format_options: FormatOptions::default() };
+    let forgiven = cast_with_options(array, to, &forgiving).ok()?;
+    let row = (0..array.len()).find(|row| array.is_valid(*row) && forgiven.is_null(*row))?;
+    array_value_to_string(array.as_ref(), row).ok()
 }
 
 #[cfg(test)]

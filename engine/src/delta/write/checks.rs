@@ -3,9 +3,10 @@
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{filter_record_batch, prep_null_mask_filter};
 use lake_proto::ErrorClass;
-use lake_proto::quantity::noun;
+use lake_proto::quantity::counted;
 
 use super::{Check, CheckKind};
+use crate::sql_type::sql_type;
 use crate::{EngineError, Result};
 
 /// Violations so far, check by check.
@@ -67,7 +68,10 @@ fn kept(check: &Check, batch: &RecordBatch) -> Result<BooleanArray> {
     let value = check.expression.evaluate(batch).and_then(|value| value.into_array(batch.num_rows()));
     let value = value.map_err(|error| within(error.into()))?;
     let value = value.as_boolean_opt().ok_or_else(|| {
-        within(EngineError::invalid("check-type", format!("it is {}: expected a boolean", value.data_type())))
+        within(EngineError::invalid(
+            "check-type",
+            format!("it is of type {}: expected a condition", sql_type(&value.data_type())),
+        ))
     })?;
     Ok(if value.null_count() == 0 { value.clone() } else { prep_null_mask_filter(value) })
 }
@@ -86,11 +90,13 @@ pub(super) fn not_null(batch: &RecordBatch, schema: &arrow::datatypes::Schema, t
 }
 
 fn violated(name: &str, rows: u64, table: &str) -> EngineError {
-    let violate = noun(rows, "row violates", "rows violate");
     EngineError::new(
         ErrorClass::DataQuality,
         "constraint",
-        format!("at least {rows} {violate} constraint '{name}' of table '{table}'; nothing was written"),
+        format!(
+            "constraint '{name}' of table '{table}' is violated by at least {}; nothing was written",
+            counted(rows, "row")
+        ),
     )
 }
 

@@ -17,6 +17,7 @@ use object_store::ObjectStore;
 
 use super::Target;
 use super::layout::Layout;
+use super::uploads::{Failure, Uploads};
 use crate::stores::Stores;
 use crate::{EngineError, Result};
 
@@ -30,6 +31,7 @@ const ROW_GROUPS_HELD: usize = 3;
 pub(super) struct Sink {
     stores: Arc<Stores>,
     store: Arc<dyn ObjectStore>,
+    failure: Arc<Failure>,
     layout: Layout,
     open: HashMap<Vec<u8>, OpenFile>,
     adds: Vec<Add>,
@@ -48,11 +50,12 @@ impl Sink {
     /// As [`Stores::rooted`].
     pub(super) fn new(target: Target, context: &TaskContext, partition: usize) -> Result<Self> {
         let stores = Stores::of(context)?;
-        let store = stores.rooted(&target.location)?;
+        let failure = Arc::new(Failure::default());
+        let store = Arc::new(Uploads::new(stores.rooted(&target.location)?, failure.clone()));
         let consumer = MemoryConsumer::new(format!("DeltaWriteExec[{partition}]")).with_can_spill(true);
         let memory = consumer.register(context.memory_pool());
         let layout = Layout::new(target, context.memory_pool().as_ref())?;
-        Ok(Self { stores, store, layout, open: HashMap::new(), adds: Vec::new(), memory, clock: 0 })
+        Ok(Self { stores, store, failure, layout, open: HashMap::new(), adds: Vec::new(), memory, clock: 0 })
     }
 
     /// Takes the rows of `batch`, which has the table's columns.
@@ -87,7 +90,14 @@ impl Sink {
         }
         let file = self.open.get_mut(&key).ok_or_else(|| EngineError::internal("an open data file was lost"))?;
         file.used = self.clock;
-        file.writer.write(rows).await.map_err(|error| write_error(error, &self.layout.target))
+        let written = file.writer.write(rows).await;
+        self.check()?;
+        written.map_err(|error| write_error(error, &self.layout.target))
+    }
+
+    /// Whether all uploads so far have gone well.
+    fn check(&self) -> Result<()> {
+        self.failure.check().map_err(|error| within(error, &self.layout.target))
     }
 
     /// Accounts for `bytes` more in the buffers of `key`'s file; closes the fullest files when memory is short.
@@ -112,6 +122,7 @@ impl Sink {
         let Some(file) = key.and_then(|key| self.open.remove(&key)) else { return Ok(()) };
         let closed = file.writer.close().await;
         self.memory.shrink(file.held);
+        self.check()?;
         self.adds.extend(closed.map_err(|error| write_error(error, &self.layout.target))?);
         Ok(())
     }
@@ -156,5 +167,9 @@ impl Drop for Sink {
 
 /// The store's own class where there is one.
 fn write_error(error: deltalake_core::DeltaTableError, target: &Target) -> EngineError {
-    EngineError::from(error).within(format!("cannot write to table '{}'", target.location))
+    within(EngineError::from(error), target)
+}
+
+fn within(error: EngineError, target: &Target) -> EngineError {
+    error.within(format!("cannot write to table '{}'", target.location))
 }

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use super::input::{Blocks, BlocksReader, OpenFile};
 use super::schema;
 use crate::error::find_own;
+use crate::sql_type::sql_type;
 use crate::{EngineError, Result};
 
 /// Batches that wait for their consumer.
@@ -94,7 +95,7 @@ fn shaped(file: &OpenFile, batch: &RecordBatch, output: &SchemaRef) -> Result<Re
                         "'{}' column '{}' cannot be read as {}: {error}",
                         file.name,
                         field.name(),
-                        field.data_type()
+                        sql_type(field.data_type())
                     ),
                 )
             })?,

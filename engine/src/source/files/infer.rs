@@ -6,6 +6,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::input::{self, Blocks, Input, OpenFile};
 use super::listing::{Listing, SourceFile};
+use crate::sql_type::sql_type;
 use crate::{EngineError, Result};
 
 /// Files that are looked into.
@@ -84,8 +85,8 @@ pub(super) fn union<'a>(schemas: impl Iterator<Item = (&'a str, &'a Schema)>) ->
                         format!(
                             "column '{}' is {} in '{first}' and {} in '{file}'; declare the schema to cast both",
                             field.name(),
-                            super::text::sql_name(known.data_type()),
-                            super::text::sql_name(field.data_type())
+                            sql_type(known.data_type()),
+                            sql_type(field.data_type())
                         ),
                     ));
                 }

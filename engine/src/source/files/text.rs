@@ -15,6 +15,7 @@ use lake_job::ParseMode;
 use lake_proto::ErrorClass;
 
 use super::columns;
+use crate::sql_type::sql_type;
 use crate::{EngineError, Result};
 
 /// What some writers put before UTF-8 text.
@@ -161,7 +162,7 @@ impl TextPlan {
         let column = fault.column.and_then(|column| self.columns.get(column));
         let what = match column {
             Some(field) => {
-                format!("column '{}' expects {}, found {}", field.name(), sql_name(field.data_type()), fault.found)
+                format!("column '{}' expects {}, found {}", field.name(), sql_type(field.data_type()), fault.found)
             }
             None => fault.found.clone(),
         };
@@ -199,28 +200,6 @@ pub(super) fn shown(text: &str) -> String {
     let cut: String = text.chars().take(SHOWN_CHARACTERS).collect();
     let rest = if cut.len() < text.len() { "…" } else { "" };
     format!("{cut:?}{rest}")
-}
-
-/// The SQL name of a type.
-pub(super) fn sql_name(data_type: &DataType) -> String {
-    match data_type {
-        DataType::Int8 => "tinyint".to_owned(),
-        DataType::Int16 => "smallint".to_owned(),
-        DataType::Int32 => "int".to_owned(),
-        DataType::Int64 => "bigint".to_owned(),
-        DataType::Float32 => "float".to_owned(),
-        DataType::Float64 => "double".to_owned(),
-        DataType::Decimal128(precision, scale) => format!("decimal({precision},{scale})"),
-        DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 => "string".to_owned(),
-        DataType::Boolean => "boolean".to_owned(),
-        DataType::Date32 => "date".to_owned(),
-        DataType::Timestamp(_, Some(_)) => "timestamp".to_owned(),
-        DataType::Timestamp(_, None) => "timestamp_ntz".to_owned(),
-        DataType::Binary | DataType::BinaryView | DataType::LargeBinary => "binary".to_owned(),
-        DataType::Struct(_) => "struct".to_owned(),
-        DataType::List(_) | DataType::LargeList(_) => "array".to_owned(),
-        other => other.to_string(),
-    }
 }
 
 /// The names and types of a schema, for the plan's display.

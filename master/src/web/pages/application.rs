@@ -173,7 +173,7 @@ fn stages(stages: &[v1::StageProgress]) -> Html {
             stage.tasks_total,
             noun(u64::from(stage.tasks_total), "task", "tasks"),
             stage.tasks_running,
-            counted(stage.rows, "row", "rows"),
+            counted(stage.rows, "row"),
             bytes(stage.bytes)
         );
         let bar = meter(u64::from(stage.tasks_done), u64::from(stage.tasks_total), &label);

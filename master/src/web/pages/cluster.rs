@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lake_master_core::view::{ApplicationView, WorkerView};
-use lake_proto::quantity::{bytes, count, counted};
+use lake_proto::quantity::{bytes, count, noun};
 use lake_raft::Group;
 
 use super::{heading, nowrap};
@@ -173,7 +173,11 @@ impl Drawn {
                 text(member.member.id.to_string()),
                 badge(member.role(self.group.leader)),
                 nowrap(&member.member.address),
-                text(if is_leader { "–".to_owned() } else { counted(lag, "entry", "entries") }),
+                text(if is_leader {
+                    "–".to_owned()
+                } else {
+                    format!("{} {}", count(lag), noun(lag, "entry", "entries"))
+                }),
                 text(if member.is_active { "active" } else { "silent" }),
             ]);
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, new_null_array};
 use lake_job::ParseMode;
+use lake_proto::quantity::counted;
 
 use super::CsvFormat;
 use super::dialect::{Dialect, unquote};
@@ -94,7 +95,7 @@ impl CsvDecoder {
             column: None,
             found: match malformed {
                 Malformed::TooFew(found) | Malformed::TooMany(found) => {
-                    format!("expected {} fields, found {found}", self.layout.width)
+                    format!("expected {}, found {found}", counted(self.layout.width, "field"))
                 }
                 Malformed::OpenQuote => "a quoted field is not closed before the line ends".to_owned(),
                 Malformed::AfterQuote => "a quoted field is followed by text before the next delimiter".to_owned(),

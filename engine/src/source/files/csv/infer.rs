@@ -168,7 +168,7 @@ mod tests {
         let sample =
             |text: &&str| Sample { name: "f.csv".to_owned(), bytes: (*text).to_owned().into(), is_whole: true };
         let schema = infer(&texts.iter().map(sample).collect::<Vec<_>>(), &format)?;
-        let name = |field: &std::sync::Arc<Field>| (field.name().clone(), text::sql_name(field.data_type()));
+        let name = |field: &std::sync::Arc<Field>| (field.name().clone(), crate::sql_type::sql_type(field.data_type()));
         Ok(schema.fields().iter().map(name).collect())
     }
 

@@ -1,10 +1,11 @@
 //! The schema of JSON lines from samples of them. Pure.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema};
-use serde_json::Value;
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::Result;
 use crate::source::files::infer::{Sample, nothing_to_infer};
@@ -20,28 +21,40 @@ enum Shape {
     Double,
     Text,
     List(Box<Shape>),
-    Struct(BTreeMap<String, Shape>),
+    Struct(Members),
 }
 
-impl Shape {
-    fn of(value: &Value) -> Self {
-        match value {
-            Value::Null => Self::Null,
-            Value::Bool(_) => Self::Boolean,
-            Value::Number(number) if number.is_i64() => Self::Integer,
-            // Beyond bigint: as a double it would lose digits.
-            Value::Number(number) if number.is_u64() => Self::Text,
-            Value::Number(_) => Self::Double,
-            Value::String(_) => Self::Text,
-            Value::Array(items) => {
-                Self::List(Box::new(items.iter().fold(Self::Null, |shape, item| shape.merge(Self::of(item)))))
+/// The members of objects, in the order in which they first came.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Members {
+    names: Vec<String>,
+    shapes: BTreeMap<String, Shape>,
+}
+
+impl Members {
+    fn insert(&mut self, name: String, shape: Shape) {
+        if !self.shapes.contains_key(&name) {
+            self.names.push(name.clone());
+        }
+        self.shapes.insert(name, shape);
+    }
+
+    fn merge(&mut self, name: String, shape: Shape) {
+        match self.shapes.get_mut(&name) {
+            Some(known) => {
+                let before = std::mem::replace(known, Shape::Null);
+                *known = before.merge(shape);
             }
-            Value::Object(members) => {
-                Self::Struct(members.iter().map(|(name, value)| (name.clone(), Self::of(value))).collect())
-            }
+            None => self.insert(name, shape),
         }
     }
 
+    fn iter(&self) -> impl Iterator<Item = (&String, &Shape)> {
+        self.names.iter().filter_map(move |name| self.shapes.get_key_value(name))
+    }
+}
+
+impl Shape {
     /// What both are; values that have nothing in common are text.
     fn merge(self, other: Self) -> Self {
         match (self, other) {
@@ -49,9 +62,11 @@ impl Shape {
             (Self::Integer, Self::Double) | (Self::Double, Self::Integer) => Self::Double,
             (Self::List(a), Self::List(b)) => Self::List(Box::new(a.merge(*b))),
             (Self::Struct(mut a), Self::Struct(b)) => {
-                for (name, shape) in b {
-                    let known = a.remove(&name).unwrap_or(Self::Null);
-                    a.insert(name, known.merge(shape));
+                let Members { names, mut shapes } = b;
+                for name in names {
+                    if let Some(shape) = shapes.remove(&name) {
+                        a.merge(name, shape);
+                    }
                 }
                 Self::Struct(a)
             }
@@ -67,18 +82,78 @@ impl Shape {
             Self::Integer => DataType::Int64,
             Self::Double => DataType::Float64,
             Self::List(item) => DataType::List(Arc::new(Field::new_list_field(item.data_type(DataType::Utf8), true))),
-            Self::Struct(members) if !members.is_empty() => DataType::Struct(fields(members, &DataType::Utf8)),
+            Self::Struct(members) if !members.names.is_empty() => DataType::Struct(fields(members, &DataType::Utf8)),
             // A struct without members has no columnar form: it is kept as its JSON text.
             Self::Struct(_) | Self::Null | Self::Text => text,
         }
     }
 }
 
-fn fields(members: &BTreeMap<String, Shape>, text: &DataType) -> Fields {
+impl<'de> Deserialize<'de> for Shape {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ShapeOfValue)
+    }
+}
+
+/// Not by way of a JSON value, which forgets the order of members.
+struct ShapeOfValue;
+
+impl<'de> Visitor<'de> for ShapeOfValue {
+    type Value = Shape;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Shape, E> {
+        Ok(Shape::Null)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Shape, E> {
+        Ok(Shape::Boolean)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Shape, E> {
+        Ok(Shape::Integer)
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Shape, E> {
+        // Beyond bigint: as a double it would lose digits.
+        Ok(if i64::try_from(number).is_ok() { Shape::Integer } else { Shape::Text })
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Shape, E> {
+        Ok(Shape::Double)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Shape, E> {
+        Ok(Shape::Text)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Shape, A::Error> {
+        let mut merged = Shape::Null;
+        while let Some(item) = items.next_element::<Shape>()? {
+            merged = merged.merge(item);
+        }
+        Ok(Shape::List(Box::new(merged)))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Shape, A::Error> {
+        let mut members = Members::default();
+        while let Some((name, shape)) = entries.next_entry::<String, Shape>()? {
+            // Of members with one name the last one counts, as where rows are decoded.
+            members.insert(name, shape);
+        }
+        Ok(Shape::Struct(members))
+    }
+}
+
+fn fields(members: &Members, text: &DataType) -> Fields {
     members.iter().map(|(name, shape)| Field::new(name, shape.data_type(text.clone()), true)).collect()
 }
 
-/// The columns of all objects in the samples, by name; lines that are no objects say nothing.
+/// The columns of all objects in the samples, in the order in which they first appear; lines that are no objects say
+/// nothing.
 ///
 /// # Errors
 /// `invalid-job` when there is no object at all, or two members differ only in case.
@@ -89,18 +164,18 @@ pub(in super::super) fn infer(samples: &[Sample]) -> Result<Schema> {
         // The last line of a sample may be cut.
         let whole = if sample.is_whole { text.len() } else { memchr::memrchr(b'\n', text).unwrap_or(0) };
         for line in text.get(..whole).unwrap_or_default().split(|byte| *byte == b'\n') {
-            if let Ok(value @ Value::Object(_)) = serde_json::from_slice(line) {
-                merged = merged.merge(Shape::of(&value));
+            if let Ok(shape @ Shape::Struct(_)) = serde_json::from_slice(line) {
+                merged = merged.merge(shape);
             }
         }
     }
     let Shape::Struct(members) = merged else {
         return Err(nothing_to_infer("no line with a JSON object (one object per line is expected)"));
     };
-    if members.is_empty() {
+    if members.names.is_empty() {
         return Err(nothing_to_infer("only empty JSON objects"));
     }
-    schema::check_names(members.keys().map(String::as_str), "the sampled JSON")?;
+    schema::check_names(members.names.iter().map(String::as_str), "the sampled JSON")?;
     Ok(Schema::new(fields(&members, &DataType::Utf8View)))
 }
 
@@ -123,9 +198,19 @@ mod tests {
             schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect();
         assert_eq!(types[0], "a Float64");
         assert!(types[1].contains("\"x\": Boolean") && types[1].contains("\"y\": Utf8"), "{}", types[1]);
-        assert_eq!(types[2..5], ["big Utf8View", "c Utf8View", "e Utf8View"]);
-        assert!(types[5].starts_with("l List(Float64"), "{}", types[5]);
-        assert_eq!(types[6], "n Utf8View");
+        assert!(types[2].starts_with("l List(Float64"), "{}", types[2]);
+        assert_eq!(types[3..7], ["c Utf8View", "n Utf8View", "big Utf8View", "e Utf8View"]);
+    }
+
+    #[test]
+    fn columns_come_in_the_order_in_which_they_first_appear() {
+        let schema =
+            inferred("{\"z\":{\"q\":1,\"b\":2},\"m\":1}\n{\"a\":[],\"m\":2,\"z\":{\"a\":1,\"b\":2}}\n").unwrap();
+        let names = |fields: &Fields| fields.iter().map(|field| field.name().clone()).collect::<Vec<_>>();
+        assert_eq!(names(schema.fields()), ["z", "m", "a"]);
+        let DataType::Struct(inner) = schema.field(0).data_type() else { panic!("not a struct") };
+        assert_eq!(names(inner), ["q", "b", "a"]);
+        assert_eq!(inferred("{\"a\":\"x\",\"b\":1,\"a\":1}\n").unwrap().field(0).data_type(), &DataType::Int64);
     }
 
     #[test]
