@@ -30,6 +30,7 @@ pub struct Cluster {
 pub struct Builder {
     masters: Option<usize>,
     environment: BTreeMap<String, String>,
+    master_arguments: Vec<String>,
     worker_arguments: Vec<String>,
     work_disk_bytes: Option<u64>,
 }
@@ -63,6 +64,13 @@ impl Builder {
         self
     }
 
+    /// An argument of every master.
+    #[must_use]
+    pub fn master_argument(mut self, argument: &str) -> Self {
+        self.master_arguments.push(argument.to_owned());
+        self
+    }
+
     /// An argument of every worker; a later one wins over the defaults.
     #[must_use]
     pub fn worker_argument(mut self, argument: &str) -> Self {
@@ -76,7 +84,8 @@ impl Builder {
     /// When one of them does not start.
     pub fn start(self, workers: usize) -> Result<Cluster> {
         let directory = tempfile::Builder::new().prefix("lake-cluster-").tempdir()?;
-        let masters = Masters::start(self.masters.unwrap_or(1), &self.environment, directory.path())?;
+        let count = self.masters.unwrap_or(1);
+        let masters = Masters::start(count, &self.environment, &self.master_arguments, directory.path())?;
         let mut cluster = Cluster {
             masters,
             workers: Vec::new(),

@@ -19,6 +19,7 @@ pub struct Masters {
     /// Empty for one master.
     peers: String,
     environment: BTreeMap<String, String>,
+    arguments: Vec<String>,
     directory: PathBuf,
 }
 
@@ -36,11 +37,17 @@ impl Masters {
     ///
     /// # Errors
     /// When one of them does not start or none gets to lead.
-    pub fn start(count: usize, environment: &BTreeMap<String, String>, directory: &Path) -> Result<Self> {
+    pub fn start(
+        count: usize,
+        environment: &BTreeMap<String, String>,
+        arguments: &[String],
+        directory: &Path,
+    ) -> Result<Self> {
         let mut masters = Self {
             members: Vec::new(),
             peers: String::new(),
             environment: environment.clone(),
+            arguments: arguments.to_vec(),
             directory: directory.to_owned(),
         };
         for _ in 0..count {
@@ -221,6 +228,7 @@ impl Masters {
         if member.joins {
             command.arg("--join");
         }
+        command.args(&self.arguments);
         Ok(command)
     }
 }

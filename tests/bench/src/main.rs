@@ -1,10 +1,12 @@
-//! Measures queries on a running cluster against DataFusion in this process, on the same files and cores. Edge.
+//! Measures queries on a running cluster against DataFusion in this process, on the same files and cores; and a master
+//! under many workers and submissions. Edge.
 //!
-//! `scripts/bench` starts the daemons, makes the data and calls this.
+//! `scripts/bench` starts the daemons, makes the data and calls this; `scripts/chaos` calls `swarm`.
 
 mod answers;
 mod cluster;
 mod local;
+mod swarm;
 mod tpch;
 
 use std::path::PathBuf;
@@ -71,12 +73,41 @@ enum Command {
         #[arg(long, default_value_t = 2)]
         cores: usize,
     },
+    /// A master of its own with workers that only beat and submissions that only wait; then kill -9 and a restart.
+    /// Prints figures as JSON.
+    Swarm {
+        /// The program `lake-master`.
+        #[arg(long)]
+        program: PathBuf,
+        /// New folder for the master's data and log.
+        #[arg(long)]
+        folder: PathBuf,
+        /// job.toml whose pipeline is submitted.
+        #[arg(long)]
+        job: PathBuf,
+        /// Workers, each on a connection of its own.
+        #[arg(long, default_value_t = 1_000)]
+        workers: u32,
+        /// Submissions.
+        #[arg(long, default_value_t = 10_000)]
+        submissions: u32,
+        /// Connections that submit at once.
+        #[arg(long, default_value_t = 4)]
+        submitters: u32,
+        /// How long heartbeats alone are watched.
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+        /// The core that the master may use; default: all.
+        #[arg(long)]
+        core: Option<u32>,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let cores = match &arguments.command {
         Command::Tpch { cores, .. } | Command::WriteParquet { cores, .. } | Command::Statements { cores, .. } => *cores,
+        Command::Swarm { .. } => 2,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cores)
@@ -92,6 +123,10 @@ fn main() -> anyhow::Result<()> {
                 local::write_parquet(&from, &to, partition_by.as_deref(), cores).await
             }
             Command::Statements { sql, cores } => local::statements(&sql, cores).await,
+            Command::Swarm { program, folder, job, workers, submissions, submitters, seconds, core } => {
+                let options = swarm::Options { program, folder, job, workers, submissions, submitters, seconds, core };
+                swarm::run(&options).await
+            }
         }
     })
 }

@@ -1,5 +1,6 @@
 //! Real daemons on loopback, real PostgreSQL and S3, results read back by programs that are not ours.
 
+mod admission;
 mod author;
 mod bad_input;
 mod cut_off;
