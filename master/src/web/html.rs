@@ -71,9 +71,9 @@ pub(super) fn badge(state: &str) -> Html {
     let class = match state {
         "RUNNING" | "COMMITTING" => "badge run",
         "FINISHED" | "COMMITTED" | "ALIVE" | "leader" => "badge good",
-        "SKIPPED" => "badge calm",
+        "SKIPPED" | "FENCED" => "badge calm",
         "FAILED" | "ERROR" | "LOST" => "badge bad",
-        "RELAUNCHING" | "KILLING" | "DRAINING" => "badge warn",
+        "RELAUNCHING" | "KILLING" | "DRAINING" | "UNKNOWN" => "badge warn",
         _ => "badge",
     };
     element("span", &[("class", class)], &[text(state)])

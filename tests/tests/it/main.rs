@@ -4,6 +4,7 @@ mod bad_input;
 mod drain;
 mod error_codes;
 mod faults;
+mod fencing;
 mod ha_client;
 mod masters;
 mod pages;

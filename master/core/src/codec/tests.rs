@@ -6,7 +6,7 @@ use crate::command::{Exit, Registration, Submission};
 use crate::step::{Expectation, Step};
 
 /// Bytes that version 1 wrote. They are never edited; a new variant or field adds a line.
-const GOLDEN: [&str; 12] = [
+const GOLDEN: [&str; 13] = [
     r#"{"format":1,"at_ms":5,"command":{"submit":{"id":"s-1","pipeline":"{\"a\":\"é\"}","options":{"name":"n","job_name":"j","total_executor_cores":4,"driver_memory_bytes":512,"supervise":true,"max_attempts":3,"deploy_mode":"cluster"}}}}"#,
     r#"{"format":1,"at_ms":5,"command":{"assign_driver":{"driver":"driver-1","worker":"worker-1"}}}"#,
     r#"{"format":1,"at_ms":5,"command":{"driver_started":{"driver":"driver-1","epoch":9}}}"#,
@@ -19,9 +19,10 @@ const GOLDEN: [&str; 12] = [
     r#"{"format":1,"at_ms":5,"command":{"worker_back":{"worker":"worker-1"}}}"#,
     r#"{"format":1,"at_ms":5,"command":{"worker_lost":{"worker":"worker-1","reason":"r"}}}"#,
     r#"{"format":1,"at_ms":5,"command":{"permit_commit":{"driver":"driver-1","epoch":9,"table":"a.b"}}}"#,
+    r#"{"format":1,"at_ms":5,"command":{"permit_commit":{"driver":"driver-1","epoch":9,"table":"a.b","run_number":7,"inputs":"d1"}}}"#,
 ];
 
-fn commands() -> [Command; 12] {
+fn commands() -> [Command; 13] {
     let driver = || "driver-1".parse().unwrap();
     let worker = || "worker-1".parse().unwrap();
     let options = Options {
@@ -69,7 +70,20 @@ fn commands() -> [Command; 12] {
         Command::WorkerRegistered(registration),
         Command::WorkerBack { worker: worker() },
         Command::WorkerLost { worker: worker(), reason: "r".to_owned() },
-        Command::PermitCommit { driver: driver(), epoch: 9, table: "a.b".to_owned() },
+        Command::PermitCommit {
+            driver: driver(),
+            epoch: 9,
+            table: "a.b".to_owned(),
+            run_number: 0,
+            inputs: String::new(),
+        },
+        Command::PermitCommit {
+            driver: driver(),
+            epoch: 9,
+            table: "a.b".to_owned(),
+            run_number: 7,
+            inputs: "d1".to_owned(),
+        },
     ]
 }
 
@@ -80,6 +94,13 @@ fn entries_of_version_one_decode_for_ever_and_are_still_written() {
         assert_eq!(stamped, Stamped { at_ms: 5, index: 7, command: command.clone() });
         assert_eq!(String::from_utf8(encode_entry(5, &command).unwrap()).unwrap(), golden);
     }
+}
+
+#[test]
+fn permits_of_snapshots_from_before_inputs_were_bound_are_read() {
+    let permit: crate::application::Permit = serde_json::from_str(r#"{"index":4,"epoch":3}"#).unwrap();
+    assert_eq!((permit.index, permit.epoch, permit.inputs.as_str()), (4, 3, ""));
+    assert_eq!(serde_json::to_string(&permit).unwrap(), r#"{"index":4,"epoch":3}"#);
 }
 
 #[test]
