@@ -98,7 +98,7 @@ pub struct Outcome {
 pub struct Step {
     /// Its table.
     pub table: String,
-    /// COMMITTED or SKIPPED.
+    /// COMMITTED, SKIPPED, FENCED or UNKNOWN.
     pub outcome: String,
     /// Version of the Delta table.
     pub version: i64,

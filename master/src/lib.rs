@@ -7,6 +7,7 @@
 
 mod clock;
 pub mod config;
+mod confirmation;
 mod effects;
 mod leader;
 mod liveness;

@@ -1,4 +1,4 @@
-//! Which workers and client drivers the leader sees: streams, heartbeats, reported drivers. In memory only. Edge.
+//! Which workers and drivers the leader sees: streams, heartbeats, reported drivers. In memory only. Edge.
 //!
 //! Never here: what silence means (`lake_master_core::decide`). Only what follows from it goes into the log.
 
@@ -40,7 +40,7 @@ struct Entry {
 struct Seeing {
     workers: BTreeMap<WorkerId, Entry>,
     unreachable: Vec<WorkerId>,
-    clients: BTreeMap<DriverId, u64>,
+    calls: BTreeMap<DriverId, u64>,
     streams: u64,
 }
 
@@ -159,9 +159,9 @@ impl Fleet {
         }
     }
 
-    /// A driver in a client's process has called.
-    pub(crate) fn client_called(&self, driver: &DriverId) {
-        self.lock().clients.insert(driver.clone(), now_ms());
+    /// A driver has called.
+    pub(crate) fn driver_called(&self, driver: &DriverId) {
+        self.lock().calls.insert(driver.clone(), now_ms());
     }
 
     /// The open stream of a worker.
@@ -194,7 +194,7 @@ impl Fleet {
     pub(crate) fn forget_drivers(&self, state: &State) {
         let mut seeing = self.lock();
         let runs = |driver: &DriverId| state.application_of(driver).is_some_and(|app| app.running().is_some());
-        seeing.clients.retain(|driver, _| runs(driver));
+        seeing.calls.retain(|driver, _| runs(driver));
         for entry in seeing.workers.values_mut() {
             entry.seen.seen.retain(|driver, _| runs(driver));
         }
@@ -208,7 +208,7 @@ impl Fleet {
             leading_since_ms,
             workers: seeing.workers.iter().map(|(id, entry)| (id.clone(), entry.seen.clone())).collect(),
             unreachable: seeing.unreachable.clone(),
-            clients: seeing.clients.clone(),
+            calls: seeing.calls.clone(),
             timeouts: self.timeouts,
         }
     }

@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use lake_master_core::view::{self, ApplicationView, Before, Live};
 use lake_master_core::{Application, QueueBound};
-use lake_proto::AppId;
+use lake_proto::{AppId, Fault};
 use lake_raft::Raft;
 use lake_scheduler::QueryOverview;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::confirmation::Confirmation;
 use crate::reign::Reign;
 
 /// Applications that are shown before commands get their turn again.
@@ -23,6 +24,7 @@ pub(crate) struct Master {
     pub(crate) raft: Raft,
     /// This master's number in its group.
     pub(crate) id: u64,
+    confirmation: Confirmation,
     reign: watch::Sender<Arc<Reign>>,
     /// Ends every stream and loop.
     pub(crate) stop: CancellationToken,
@@ -49,6 +51,7 @@ impl Master {
         Arc::new(Self {
             raft,
             id,
+            confirmation: Confirmation::new(),
             reign: watch::Sender::new(Arc::new(Reign::new(stop.child_token()))),
             stop,
             tasks: TaskTracker::new(),
@@ -62,6 +65,14 @@ impl Master {
     /// The reign of now. It is empty on a master that does not lead; a call that may change something checks first.
     pub(crate) fn reign(&self) -> Arc<Reign> {
         Arc::clone(&self.reign.borrow())
+    }
+
+    /// Waits until a majority has confirmed, after this call, that this master leads.
+    ///
+    /// # Errors
+    /// `unavailable` when it does not, or nobody can tell.
+    pub(crate) async fn confirm(&self) -> Result<(), Fault> {
+        self.confirmation.ask(&self.raft).await
     }
 
     /// Puts an empty reign in the place of the one that is over, and ends that.

@@ -1,7 +1,10 @@
 //! What the operating system lets this process have. Edge: reads /proc and /sys.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::process;
+use std::time::Duration;
 
 /// The limits of the control group, of version 2 and of version 1.
 const GROUP_LIMITS: [&str; 2] = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
@@ -24,6 +27,38 @@ pub fn this_process() -> String {
     let program = if program.trim().is_empty() { "this program" } else { program.trim() };
     let host = if host.trim().is_empty() { "localhost" } else { host.trim() };
     format!("{program} (process {}) on host '{host}'", process::id())
+}
+
+/// The time since the host was started, time in which it was suspended included: CLOCK_BOOTTIME, which is what the
+/// kernel shows in /proc/uptime, in hundredths of a second. [`std::time::Instant`] stands still in a suspended host.
+#[derive(Debug)]
+pub struct BootClock {
+    /// Open all the time: a process without a file descriptor left must still know the time.
+    uptime: File,
+}
+
+impl BootClock {
+    /// # Errors
+    /// When /proc is not there.
+    pub fn open() -> io::Result<Self> {
+        Ok(Self { uptime: File::open("/proc/uptime")? })
+    }
+
+    /// # Errors
+    /// When the kernel does not say.
+    pub fn now(&self) -> io::Result<Duration> {
+        let mut text = [0; 64];
+        let length = self.uptime.read_at(&mut text, 0)?;
+        let read = text.get(..length).and_then(|text| std::str::from_utf8(text).ok());
+        read.and_then(uptime).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc/uptime has no time"))
+    }
+}
+
+/// The first of the two numbers in /proc/uptime: seconds and hundredths.
+fn uptime(text: &str) -> Option<Duration> {
+    let (seconds, hundredths) = text.split_whitespace().next()?.split_once('.')?;
+    let hundredths: u64 = hundredths.parse().ok().filter(|_| hundredths.len() == 2)?;
+    Some(Duration::from_secs(seconds.parse().ok()?) + Duration::from_millis(hundredths * 10))
 }
 
 /// The bytes in the line `<key> <n> kB` of a file of /proc.
@@ -51,5 +86,22 @@ mod tests {
         assert_eq!(proc_bytes(text, "MemFree:"), Some(1024));
         assert_eq!(proc_bytes("nothing", "MemTotal:"), None);
         assert!(memory_bytes().is_some_and(|bytes| bytes > 0));
+    }
+
+    #[test]
+    fn the_time_since_the_start_of_the_host_is_read_and_does_not_step_back() {
+        assert_eq!(uptime("350735.47 234388.90\n"), Some(Duration::from_millis(350_735_470)));
+        assert_eq!(uptime("7.05 1.00"), Some(Duration::from_millis(7_050)));
+        for text in ["", "7", "7.5 1", "x.10"] {
+            assert_eq!(uptime(text), None, "{text:?}");
+        }
+        let clock = BootClock::open().unwrap();
+        let first = clock.now().unwrap();
+        assert!(first > Duration::ZERO);
+        let (from, patience) = (std::time::Instant::now(), Duration::from_secs(5));
+        while clock.now().unwrap() <= first {
+            assert!(from.elapsed() < patience, "the clock stands still");
+            std::thread::yield_now();
+        }
     }
 }

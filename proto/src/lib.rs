@@ -1,5 +1,5 @@
 //! What crosses between processes: messages, ids, error classes, the one way to open a channel; and what more than one
-//! of our programs must say in the same words: quantities, pages, defaults.
+//! of our programs must say in the same words: quantities, pages, defaults, how long silence is borne.
 //!
 //! Never here: decisions. Pure, except for [`channel`], [`host`] and [`point`].
 
@@ -28,8 +28,27 @@ pub mod v1 {
 pub use error::{ErrorClass, Fault};
 pub use ids::{AppId, DriverId, QueryId, SubmissionId, WorkerId};
 
+use std::time::Duration;
+
+/// A driver that no confirmed leader has heard for so long ends itself, measured on a clock that counts suspended time.
+pub const DRIVER_LEASE: Duration = Duration::from_secs(15);
+
+/// A driver that the leader has not heard for so long is given up. Longer than [`DRIVER_LEASE`] by more than clocks and
+/// messages can be late, so that a driver that lives has ended itself before its successor starts.
+pub const DRIVER_SILENCE: Duration = Duration::from_secs(30);
+
 /// Memory of a driver whose submission names none.
 pub const DEFAULT_DRIVER_MEMORY_BYTES: u64 = 512 << 20;
 
 /// Launches of a driver, the first one included, when the job says nothing.
 pub const DEFAULT_MAX_ATTEMPTS: u32 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_driver_has_ended_itself_long_before_it_is_given_up() {
+        assert!(DRIVER_LEASE + Duration::from_secs(10) <= DRIVER_SILENCE);
+    }
+}

@@ -114,7 +114,10 @@ impl Worker {
         let (breaks, broken) = mpsc::channel(4);
         let servers = Parts::new(breaks.clone());
         servers.start("the grpc server", serve_logs(grpc, logs.clone()));
-        servers.start("the flight server", serve_flight(flight, ShuffleFlight::new(work.shuffle())));
+        servers.start(
+            "the flight server",
+            serve_flight(flight, ShuffleFlight::new(work.shuffle(), tasks.fence().clone())),
+        );
         servers.start("the http server", serve_http(web, view));
         servers.start("the sweep", sweep(work, config.work_dir_ttl, tasks.clone(), drivers.clone()));
         let registered = Parts::new(breaks);

@@ -1,7 +1,8 @@
 //! The Arrow Flight service: shuffle files to the readers of other workers, results to drivers. Edge.
 //!
 //! Ballista's own service does the reading, because it and the readers must agree about bytes; it builds paths from
-//! whatever text a ticket holds, so it gets to see only tickets that [`ticket`] has checked.
+//! whatever text a ticket holds, so it gets to see only tickets that [`ticket`] has checked. A ticket is bound to the epoch
+//! of the driver that its query was announced with, see [`crate::fence`].
 
 pub mod ticket;
 
@@ -9,6 +10,7 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::ipc::reader::StreamReader;
@@ -26,27 +28,30 @@ use lake_proto::{ErrorClass, Fault};
 use tonic::{Request, Response, Status, Streaming};
 
 use self::ticket::ResultTicket;
+use crate::fence::Fence;
 
 const BLOCK_TRANSPORT: &str = "IO_BLOCK_TRANSPORT";
 
 type ResultReader = StreamReader<BufReader<File>>;
 type Answer<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// Serves what lies below one shuffle directory, and nothing else.
+/// Serves what lies below one shuffle directory, and nothing else; and nothing of a driver that was replaced.
 #[derive(Clone)]
 pub struct ShuffleFlight {
     shuffle: PathBuf,
+    fence: Arc<Fence>,
     inner: BallistaFlightService,
 }
 
 impl ShuffleFlight {
     /// `shuffle` must be canonical.
-    pub fn new(shuffle: PathBuf) -> Self {
+    pub fn new(shuffle: PathBuf, fence: Arc<Fence>) -> Self {
         let inner = BallistaFlightService::new(shuffle.to_string_lossy().into_owned());
-        Self { shuffle, inner }
+        Self { shuffle, fence, inner }
     }
 
     async fn result(&self, ticket: &ResultTicket) -> Result<Response<Answer<FlightData>>, Status> {
+        self.fence.check_query(ticket.query())?;
         let path = ticket.file(&self.shuffle)?;
         let opened = SpawnedTask::spawn_blocking(move || {
             StreamReader::try_new(BufReader::with_capacity(1 << 20, File::open(path)?), None)
@@ -73,7 +78,7 @@ impl FlightService for ShuffleFlight {
         if let Some(result) = ResultTicket::parse(ticket) {
             return self.result(&result?).await;
         }
-        ticket::check_fetch(&self.shuffle, ticket)?;
+        self.fence.check_query(&ticket::check_fetch(&self.shuffle, ticket)?)?;
         let answer = self.inner.do_get(request).await.map_err(|error| silent(&error))?;
         Ok(answer.map(|stream| Box::pin(stream.map(|item| item.map_err(|error| silent(&error)))) as Answer<_>))
     }
@@ -83,7 +88,7 @@ impl FlightService for ShuffleFlight {
         if action.r#type != BLOCK_TRANSPORT {
             return Err(Status::unimplemented("only block transport of shuffle files is served"));
         }
-        ticket::check_fetch(&self.shuffle, &action.body)?;
+        self.fence.check_query(&ticket::check_fetch(&self.shuffle, &action.body)?)?;
         let answer = self.inner.do_action(request).await.map_err(|error| silent(&error))?;
         Ok(answer.map(|stream| Box::pin(stream.map(|item| item.map_err(|error| silent(&error)))) as Answer<_>))
     }

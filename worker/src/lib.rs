@@ -3,7 +3,7 @@
 //!
 //! Rooms: [`config`] (flags, environment, file), [`daemon`] (binds the ports and owns start and end), [`registration`]
 //! (the stream to the leading master and the outbox behind it), [`tasks`] (queries, attempts, compute threads),
-//! [`flight`] (shuffle files and results to readers), [`drivers`] (child processes), [`logs`] (their output, to
+//! [`flight`] (shuffle files and results to readers), [`fence`] (which drivers were replaced), [`drivers`] (child processes), [`logs`] (their output, to
 //! masters), [`workdir`] (what lies on disk and when it goes), [`http`] (page, health, metrics), [`drain`] (leaving when
 //! nothing here is needed), [`driver_mode`] (`lake-worker driver …`, the child's side), [`drain_command`]
 //! (`lake-worker drain …`, the operator's side). Never here: planning, commits, decisions about placement.
@@ -14,6 +14,7 @@ pub mod drain;
 pub mod drain_command;
 pub mod driver_mode;
 pub mod drivers;
+pub mod fence;
 pub mod flight;
 pub mod host;
 pub mod http;

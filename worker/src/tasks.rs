@@ -35,6 +35,7 @@ pub use self::compute::STACK_BYTES;
 use self::failure::Failed;
 use self::probe::Counters;
 use self::query::{Query, Shared};
+use crate::fence::Fence;
 use crate::registration::outbox::Outbox;
 use crate::workdir::WorkDir;
 
@@ -83,6 +84,7 @@ pub struct Tasks {
     outbox: Arc<Outbox>,
     compute: Compute,
     clients: Arc<Clients>,
+    fence: Arc<Fence>,
     shared: Mutex<Option<Shared>>,
     queries: Mutex<BTreeMap<QueryId, Arc<Query>>>,
     attempts: Mutex<BTreeMap<AttemptId, Entry>>,
@@ -106,6 +108,7 @@ impl Tasks {
             outbox,
             compute: Compute::new(cores),
             clients: Arc::new(Clients::default()),
+            fence: Arc::default(),
             shared: Mutex::new(None),
             queries: Mutex::default(),
             attempts: Mutex::default(),
@@ -117,7 +120,8 @@ impl Tasks {
         })
     }
 
-    /// Makes a query known. A repeat changes nothing. What is wrong with it is told by its first task.
+    /// Makes a query known. A repeat changes nothing. What is wrong with it is told by its first task. Attempts of earlier
+    /// drivers of its application stop.
     pub fn prepare(&self, message: &PrepareQuery) {
         let id: QueryId = match message.query_id.parse() {
             Ok(id) => id,
@@ -126,7 +130,12 @@ impl Tasks {
                 return;
             }
         };
+        let over = self.fence.announced(&id, &message.app_id, message.epoch);
         let mut queries = lock(&self.queries);
+        for query in over.iter().filter_map(|query| queries.get(query)) {
+            tracing::warn!(query_id = %query.id, app_id = query.app_id, "the query's driver was replaced, its tasks stop");
+            query.token.cancel();
+        }
         queries.entry(id).or_insert_with_key(|id| {
             Arc::new(Query::new(id.clone(), message, self.cores, self.shared().map_err(Fault::from)))
         });
@@ -152,6 +161,9 @@ impl Tasks {
         };
         if !query.is_new(task.attempt) {
             return;
+        }
+        if let Err(stale) = self.fence.check(&launch.app_id, launch.epoch) {
+            return refused(stale.into());
         }
         let id = AttemptId { query: query_id, number: task.attempt };
         let counters = Arc::new(Counters::default());
@@ -192,6 +204,7 @@ impl Tasks {
     pub fn drop_query(self: &Arc<Self>, query_id: &str) {
         let Ok(id) = query_id.parse::<QueryId>() else { return };
         let query = lock(&self.queries).remove(&id);
+        self.fence.forget(&id);
         if let Some(query) = &query {
             query.token.cancel();
             query.attempts.close();
@@ -246,6 +259,11 @@ impl Tasks {
     /// Queries that are prepared and not dropped.
     pub fn queries(&self) -> BTreeSet<String> {
         lock(&self.queries).keys().map(ToString::to_string).collect()
+    }
+
+    /// Which drivers' tasks and files are still wanted.
+    pub fn fence(&self) -> &Arc<Fence> {
+        &self.fence
     }
 
     /// Attempts that ended, by outcome.

@@ -11,7 +11,7 @@ use crate::report::headline;
 
 /// Whether the step changes no more.
 pub(super) fn has_ended(step: &StepProgress) -> bool {
-    matches!(step.state.as_str(), "COMMITTED" | "SKIPPED" | "FAILED")
+    matches!(step.state.as_str(), "COMMITTED" | "SKIPPED" | "FENCED" | "UNKNOWN" | "FAILED")
 }
 
 /// What the step does or has done.
@@ -22,6 +22,8 @@ pub(super) fn step(step: &StepProgress) -> String {
         "COMMITTING" => "committing".to_owned(),
         "COMMITTED" => step.record.as_ref().map_or_else(|| "committed".to_owned(), committed),
         "SKIPPED" => "skipped: this run has already committed it".to_owned(),
+        "FENCED" => "not committed, and it never will be: the run was ended before".to_owned(),
+        "UNKNOWN" => "nobody could find out whether it was committed".to_owned(),
         "FAILED" => format!("failed: {}", headline(&fault(step))),
         other => other.to_lowercase(),
     }

@@ -56,7 +56,7 @@ impl Tree {
             branch.end();
             let (mark, colour) = match step.state.as_str() {
                 "FAILED" => ("✗", RED),
-                "SKIPPED" => ("–", YELLOW),
+                "SKIPPED" | "FENCED" | "UNKNOWN" => ("–", YELLOW),
                 _ => ("✓", GREEN),
             };
             let bar = branch.bar.clone();

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::conflict::{Conflict, Intent, Winner, check};
 use super::files::{FileKey, LiveFile};
-use super::log::{COMMIT_ID, Draft, Entry, Put, put, read};
+use super::log::{COMMIT_ID, Draft, Entry, FENCE, Put, put, read};
 use super::replace::Replacement;
 use super::table::Snapshot;
 use crate::stores::Stores;
@@ -41,7 +41,12 @@ pub enum Mode {
     /// The rows that match: the files of the split are removed; the caller has rewritten the survivors of
     /// [`Replacement::rewrite`] into `adds`.
     ReplaceWhere(Box<Replacement>),
+    /// Nothing, and there are no new rows: only the transaction is taken, so that no commit with it can follow.
+    Fence,
 }
+
+/// Asked right before each write of a log entry, which only happens when the answer is `Ok`.
+pub(crate) type MayWrite<'a> = &'a (dyn Fn() -> Result<()> + Send + Sync);
 
 /// What to commit.
 #[derive(Debug, Clone)]
@@ -84,13 +89,26 @@ impl CommitOutcome {
 /// `invalid-job` for a table that may not be written so; else the store's class: the commit may or may not be there,
 /// and repeating the step settles it.
 pub async fn commit(stores: &Arc<Stores>, snapshot: &Snapshot, request: CommitRequest) -> Result<CommitOutcome> {
+    commit_while(stores, snapshot, request, &|| Ok(())).await
+}
+
+/// As [`commit`], as long as it may.
+///
+/// # Errors
+/// As [`commit`]; that of `may_write`, after which the commit is not there, unless an earlier write of it is in doubt.
+pub(crate) async fn commit_while(
+    stores: &Arc<Stores>,
+    snapshot: &Snapshot,
+    request: CommitRequest,
+    may_write: MayWrite<'_>,
+) -> Result<CommitOutcome> {
     snapshot.check_writable()?;
     if snapshot.has_committed(&request.txn).await? {
         return Ok(CommitOutcome::AlreadyCommitted(snapshot.version()));
     }
     let root = stores.rooted(snapshot.location())?;
     let attempt = Attempt::new(snapshot, request).await?;
-    attempt.run(root.as_ref()).await
+    attempt.run(root.as_ref(), may_write).await
 }
 
 /// One commit on its way into the log.
@@ -113,7 +131,7 @@ impl<'a> Attempt<'a> {
         }
         let intent = Intent {
             removes: removed.iter().map(LiveFile::key).collect(),
-            is_blind: matches!(request.mode, Mode::Append),
+            is_blind: matches!(request.mode, Mode::Append | Mode::Fence),
             app_id: Some(request.txn.0.clone()),
         };
         let id = uuid::Uuid::new_v4().to_string();
@@ -121,7 +139,7 @@ impl<'a> Attempt<'a> {
         Ok(Self { snapshot, request, intent, id, body })
     }
 
-    async fn run(&self, root: &dyn ObjectStore) -> Result<CommitOutcome> {
+    async fn run(&self, root: &dyn ObjectStore, may_write: MayWrite<'_>) -> Result<CommitOutcome> {
         let mut version = self.snapshot.version() + 1;
         let mut doubts = 0;
         for _ in 0..LOST_RACES {
@@ -134,6 +152,7 @@ impl<'a> Attempt<'a> {
                 doubts = 0;
             }
             lake_proto::point::reached("commit-before-put");
+            may_write()?;
             match put(root, version, self.body.clone()).await {
                 Put::Written => return Ok(CommitOutcome::Committed(version)),
                 Put::Exists => {}
@@ -152,14 +171,13 @@ impl<'a> Attempt<'a> {
         Err(self.conflict(version, "too many other writers"))
     }
 
-    /// Our transaction in an entry means that the rows are in.
+    /// Our transaction in an entry means that the rows are in, unless it is a fence, which is there to keep them out.
     fn recognise(&self, version: i64, entry: &Entry) -> Option<CommitOutcome> {
         if entry.commit_id.as_deref() == Some(self.id.as_str()) {
             return Some(CommitOutcome::Committed(version));
         }
-        let (app_id, run) = &self.request.txn;
-        let done = entry.txns.iter().any(|txn| txn.app_id == *app_id && txn.version == *run);
-        done.then_some(CommitOutcome::AlreadyCommitted(version))
+        let is_done = entry.has(&self.request.txn) && !entry.is_fence;
+        is_done.then_some(CommitOutcome::AlreadyCommitted(version))
     }
 
     fn follow(&self, version: i64, entry: &Entry) -> Result<()> {
@@ -176,7 +194,7 @@ impl<'a> Attempt<'a> {
 
     fn reads_any(&self, adds: &[Add]) -> Result<bool> {
         match &self.request.mode {
-            Mode::Append => Ok(false),
+            Mode::Append | Mode::Fence => Ok(false),
             Mode::Overwrite => Ok(!adds.is_empty()),
             Mode::ReplaceWhere(replacement) => {
                 let files = adds.iter().map(LiveFile::of_add).collect::<Result<Vec<_>>>()?;
@@ -215,7 +233,7 @@ fn key_of_remove(remove: &Remove) -> FileKey {
 
 async fn removed_files(snapshot: &Snapshot, mode: &Mode) -> Result<Vec<LiveFile>> {
     Ok(match mode {
-        Mode::Append => Vec::new(),
+        Mode::Append | Mode::Fence => Vec::new(),
         Mode::Overwrite => snapshot.live_files().await?.to_vec(),
         Mode::ReplaceWhere(replacement) => replacement.remove.iter().chain(&replacement.rewrite).cloned().collect(),
     })
@@ -223,10 +241,11 @@ async fn removed_files(snapshot: &Snapshot, mode: &Mode) -> Result<Vec<LiveFile>
 
 fn draft(snapshot: &Snapshot, request: &CommitRequest, removed: &[LiveFile], id: &str) -> Result<Draft> {
     let now_ms = chrono::Utc::now().timestamp_millis();
-    let (mode, predicate) = match &request.mode {
-        Mode::Append => ("Append", None),
-        Mode::Overwrite => ("Overwrite", None),
-        Mode::ReplaceWhere(replacement) => ("Overwrite", Some(replacement.text.clone())),
+    let (operation, mode, predicate) = match &request.mode {
+        Mode::Append => ("WRITE", "Append", None),
+        Mode::Overwrite => ("WRITE", "Overwrite", None),
+        Mode::ReplaceWhere(replacement) => ("WRITE", "Overwrite", Some(replacement.text.clone())),
+        Mode::Fence => (FENCE, "Append", None),
     };
     let partition_by = serde_json::to_string(snapshot.partition_columns())
         .map_err(|error| EngineError::internal(error.to_string()))?;
@@ -235,10 +254,10 @@ fn draft(snapshot: &Snapshot, request: &CommitRequest, removed: &[LiveFile], id:
     parameters.extend(predicate.map(|predicate| ("predicate".to_owned(), json!(predicate))));
     let info = CommitInfo {
         timestamp: Some(now_ms),
-        operation: Some("WRITE".to_owned()),
+        operation: Some(operation.to_owned()),
         operation_parameters: Some(parameters.into_iter().collect()),
         read_version: u64::try_from(snapshot.version()).ok(),
-        is_blind_append: Some(matches!(request.mode, Mode::Append)),
+        is_blind_append: Some(matches!(request.mode, Mode::Append | Mode::Fence)),
         engine_info: Some(ENGINE.to_owned()),
         user_metadata: request.user_metadata.clone(),
         info: [("operationMetrics".to_owned(), metrics(request, removed)), (COMMIT_ID.to_owned(), json!(id))].into(),

@@ -15,6 +15,8 @@ use crate::{EngineError, Result};
 
 /// The key in `commitInfo` that tells our own commit from one like it.
 pub(super) const COMMIT_ID: &str = "lakeCommitId";
+/// The operation in `commitInfo` of a commit that has a transaction and no rows, so that nobody else has the transaction.
+pub(super) const FENCE: &str = "FENCE";
 
 /// One commit, as far as others care.
 #[derive(Debug, Default)]
@@ -25,6 +27,14 @@ pub(super) struct Entry {
     pub(super) changes_metadata: bool,
     pub(super) changes_protocol: bool,
     pub(super) commit_id: Option<String>,
+    pub(super) is_fence: bool,
+}
+
+impl Entry {
+    /// Whether it has this transaction.
+    pub(super) fn has(&self, (app_id, version): &(String, i64)) -> bool {
+        self.txns.iter().any(|txn| txn.app_id == *app_id && txn.version == *version)
+    }
 }
 
 /// What became of an attempt to create an entry.
@@ -67,6 +77,7 @@ fn parse(bytes: &[u8]) -> Result<Entry> {
                 "protocol" => entry.changes_protocol = true,
                 "commitInfo" => {
                     entry.commit_id = value.get(COMMIT_ID).and_then(Value::as_str).map(str::to_owned);
+                    entry.is_fence = value.get("operation").and_then(Value::as_str) == Some(FENCE);
                 }
                 _ => {}
             }
@@ -155,6 +166,7 @@ mod tests {
         assert_eq!(entry.commit_id.as_deref(), Some("x"));
         assert_eq!(entry.adds[0].path, "p=a b/f");
         assert_eq!((entry.removes.len(), entry.txns[0].version), (1, 3));
+        assert!(entry.has(&("a".to_owned(), 3)) && !entry.has(&("a".to_owned(), 4)) && !entry.is_fence);
         assert!(parse(b"{not json").is_err());
     }
 }

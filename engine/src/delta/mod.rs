@@ -3,8 +3,8 @@
 //! Rooms: [`table`] (opening; [`Snapshot`]) and `create`, [`protocol`] (what we can read and write), [`columns`],
 //! `types` and `rename` (logical, scan and file schemas, and arrays between them), [`files`] and [`stats`] (live data
 //! files and which of them a predicate can touch), [`scan`] and [`write`] (plan nodes) with `wire` (their bytes),
-//! [`commit`] with [`conflict`] and [`replace`] (the only way into the log), [`checkpoint`], `log` (entries of the log)
-//! and `dv` (deletion vectors).
+//! [`commit`] with [`conflict`] and [`replace`] (the only way into the log), `fence` (what became of a commit),
+//! [`checkpoint`], `log` (entries of the log) and `dv` (deletion vectors).
 //!
 //! delta-rs gives snapshots, action types and the data file writer; none of its plans and none of its commit loop is
 //! used. Never here: SQL planning, sources, what a step means.
@@ -15,6 +15,7 @@ pub mod commit;
 pub mod conflict;
 mod create;
 mod dv;
+mod fence;
 pub mod files;
 mod log;
 pub mod protocol;
@@ -29,7 +30,9 @@ pub mod write;
 
 pub use checkpoint::checkpoint_if_due;
 pub use columns::Columns;
+pub(crate) use commit::commit_while;
 pub use commit::{CommitOutcome, CommitRequest, Mode, commit};
+pub use fence::{Settled, settle};
 pub use files::LiveFile;
 pub use replace::{Replacement, split_replace};
 pub use scan::{DeltaFilesScanExec, DeltaTableProvider};

@@ -14,15 +14,19 @@ use tokio::sync::watch;
 use tonic::transport::Channel;
 
 use super::inputs::profiles;
+use super::lease::Lease;
 use super::masters::Masters;
 use super::run::{Commits, Identity, Run};
+use super::settle;
 use crate::runner::cluster::ClusterRunner;
 use crate::session;
 use crate::stores::Stores;
 use crate::{EngineError, Result};
 
 const REPORT_INTERVAL: Duration = Duration::from_millis(200);
-const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
+const SIGN_OF_LIFE: Duration = Duration::from_secs(4);
+/// A leader that does not answer a report for so long is looked for anew: the lease must outlast two such failures.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Who this driver is and what it may use.
 #[derive(Debug, Clone)]
@@ -39,7 +43,8 @@ pub struct DriverArgs {
     pub memory_bytes: u64,
 }
 
-/// Runs a submission to its end and reports the end to the master. The caller exits with the fault's class.
+/// Runs a submission to its end and reports the end to the master. The caller exits with the fault's class. While it
+/// runs, the process ends itself, as `unavailable`, when no confirmed leader has answered for [`lake_proto::DRIVER_LEASE`].
 ///
 /// # Errors
 /// Whatever ended the run; `conflict` when a newer driver has taken over, `not-found` when the master gave this one up.
@@ -62,11 +67,20 @@ pub async fn run_attached(args: DriverArgs) -> Result<(), Fault> {
 }
 
 async fn run(args: &DriverArgs, masters: &Masters, driver: &DriverIdentity) -> Result<()> {
+    let held = Lease::hold()?;
+    let lease = held.lease();
     let request = v1::DriverStartRequest { driver: Some(driver.clone()) };
     let start = masters
         .call(|channel| {
-            let request = request.clone();
-            async move { client(channel).start(request).await }
+            let (request, lease) = (request.clone(), lease.clone());
+            async move {
+                let asked = lease.ask();
+                let answer = client(channel).start(request).await;
+                if answer.is_ok() {
+                    lease.renew(asked);
+                }
+                answer
+            }
         })
         .await?;
     let pipeline: Pipeline = serde_json::from_slice(&start.pipeline)
@@ -75,20 +89,34 @@ async fn run(args: &DriverArgs, masters: &Masters, driver: &DriverIdentity) -> R
         .map_err(|_| EngineError::internal(format!("run number {} is out of range", start.run_number)))?;
 
     let stores = Arc::new(Stores::new(profiles(&pipeline)));
+    let identity = Identity { run_id: start.app_id, run_number, moment: moment(start.submitted_at_ms) };
+    let commits = Arc::new(AtMaster {
+        masters: masters.clone(),
+        driver: driver.clone(),
+        run_number: start.run_number,
+        lease: lease.clone(),
+    });
+    let (progress, watched) = watch::channel(Vec::new());
+    if !start.settle.is_empty() {
+        let settled = settle::execute(&pipeline, &identity, &stores, &*commits, &start.settle);
+        let outcome = tokio::select! {
+            outcome = settled => outcome,
+            ended = report_progress(masters, driver, watched, lease) => Err(ended),
+        };
+        drop(progress);
+        return outcome;
+    }
     let spill_directory = args.work_dir.join("spill");
     std::fs::create_dir_all(&spill_directory)?;
     let memory = usize::try_from(args.memory_bytes).unwrap_or(usize::MAX);
     let runtime = session::runtime(memory / 2, &spill_directory)?;
     let cores = usize::try_from(start.cores).unwrap_or(1);
     let runner = Arc::new(ClusterRunner::new(masters.clone(), driver.clone(), cores, stores.clone()));
-    let (progress, watched) = watch::channel(Vec::new());
-    let identity = Identity { run_id: start.app_id, run_number, moment: moment(start.submitted_at_ms) };
-    let commits = Arc::new(AtMaster { masters: masters.clone(), driver: driver.clone() });
     let run = Run::new(pipeline, identity, stores, runtime, runner, commits, progress);
 
     let outcome = tokio::select! {
         outcome = run.execute(start.steps) => outcome,
-        ended = report_progress(masters, driver, watched.clone()) => return Err(ended),
+        ended = report_progress(masters, driver, watched.clone(), lease) => return Err(ended),
     };
     // The last picture, which the interval may have missed. Only a picture: its loss changes nothing.
     let steps = watched.borrow().clone();
@@ -115,17 +143,28 @@ fn client(channel: Channel) -> DriversClient<Channel> {
 struct AtMaster {
     masters: Masters,
     driver: DriverIdentity,
+    run_number: u64,
+    lease: Arc<Lease>,
 }
 
 #[async_trait]
 impl Commits for AtMaster {
-    async fn permit(&self, table: &str) -> Result<u64> {
-        let request = v1::PermitCommitRequest { driver: Some(self.driver.clone()), table: table.to_owned() };
+    async fn permit(&self, table: &str, inputs: &str) -> Result<u64> {
+        let request = v1::PermitCommitRequest {
+            driver: Some(self.driver.clone()),
+            table: table.to_owned(),
+            run_number: self.run_number,
+            inputs: inputs.to_owned(),
+        };
         let permit = self.masters.call(|channel| {
             let request = request.clone();
             async move { client(channel).permit_commit(request).await }
         });
         Ok(permit.await?.permit)
+    }
+
+    fn check(&self) -> Result<()> {
+        self.lease.check()
     }
 
     async fn record(&self, step: StepRecord) -> Result<()> {
@@ -138,29 +177,36 @@ impl Commits for AtMaster {
     }
 }
 
-/// Sends the steps that changed, and a sign of life when none did: a driver that says nothing for 30 seconds counts
-/// as lost. Returns only when the master says that this driver is to end: killed, replaced by a newer one, or given up
-/// as lost.
+/// Sends the steps that changed, and a sign of life when none did: each answer renews the lease, and a driver that says
+/// nothing for 30 seconds counts as lost. Returns only when the master says that this driver is to end: killed, replaced
+/// by a newer one, or given up as lost.
 async fn report_progress(
     masters: &Masters,
     driver: &DriverIdentity,
     mut watched: watch::Receiver<Vec<StepProgress>>,
+    lease: &Lease,
 ) -> EngineError {
     let mut sent: Vec<StepProgress> = Vec::new();
     loop {
         let now = watched.borrow_and_update().clone();
         let changed: Vec<StepProgress> = now.iter().filter(|step| !sent.contains(step)).cloned().collect();
-        match send_progress(masters, driver, changed).await {
-            Ok(()) => sent = now,
-            Err(error) if is_told_to_end(error.class()) => return error,
-            Err(error) => {
-                tracing::debug!(error.code = error.code(), "progress was not taken: {error}");
+        let asked = lease.ask();
+        let answer = tokio::time::timeout(REPORT_TIMEOUT, send_progress(masters, driver, changed)).await;
+        tokio::time::sleep(REPORT_INTERVAL).await;
+        match answer {
+            Ok(Ok(())) => {
+                lease.renew(asked);
+                sent = now;
+                // A closed channel is the run's end, which the other branch of the select sees.
+                let _ = tokio::time::timeout(SIGN_OF_LIFE, watched.changed()).await;
+            }
+            Ok(Err(error)) if is_told_to_end(error.class()) => return error,
+            Ok(Err(error)) => tracing::debug!(error.code = error.code(), "progress was not taken: {error}"),
+            Err(_) => {
+                tracing::debug!("the master does not answer a report of progress");
                 masters.forget().await;
             }
         }
-        tokio::time::sleep(REPORT_INTERVAL).await;
-        // A closed channel is the run's end, which the other branch of the select sees.
-        let _ = tokio::time::timeout(SIGN_OF_LIFE, watched.changed()).await;
     }
 }
 
@@ -172,6 +218,23 @@ const fn is_told_to_end(class: ErrorClass) -> bool {
 async fn send_progress(masters: &Masters, driver: &DriverIdentity, steps: Vec<StepProgress>) -> Result<()> {
     let channel = masters.channel().await?;
     let request = v1::DriverProgressRequest { driver: Some(driver.clone()), steps };
-    client(channel).report_progress(request).await.map_err(Fault::from)?;
-    Ok(())
+    match client(channel).report_progress(request).await {
+        Ok(_) => Ok(()),
+        Err(status) => {
+            masters.redirect(&status).await;
+            Err(Fault::from(status).into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lake_proto::DRIVER_LEASE;
+
+    use super::*;
+
+    #[test]
+    fn the_lease_outlasts_two_masters_in_turn_that_do_not_answer() {
+        assert!((SIGN_OF_LIFE + REPORT_INTERVAL + REPORT_TIMEOUT) * 2 < DRIVER_LEASE);
+    }
 }

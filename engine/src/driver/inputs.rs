@@ -1,6 +1,7 @@
 //! What a step's SQL can name: its sources and tables, registered in the step's session. Edge.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -12,6 +13,7 @@ use datafusion::logical_expr::lit;
 use datafusion::prelude::{DataFrame, SQLOptions, SessionContext};
 use lake_job::{Pipeline, Read, SourceInput, Table, TableInput, TableName};
 use lake_proto::ErrorClass;
+use sha2::{Digest, Sha256};
 use url::Url;
 
 use super::target::{self, Destination};
@@ -23,6 +25,27 @@ use crate::{EngineError, Result};
 /// Columns of tables that do not exist yet, because an earlier step of the same job would create them.
 pub(super) type Planned = BTreeMap<TableName, SchemaRef>;
 
+/// What a step reads, exactly: for each name the version of a table, the listing of a source's files, or the snapshot of
+/// a database.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Pinned(BTreeMap<String, String>);
+
+impl Pinned {
+    /// SHA-256 over all of it, each part with its length, in hexadecimal: equal only for equal inputs.
+    pub(super) fn digest(&self) -> String {
+        let mut hash = Sha256::new();
+        for part in self.0.iter().flat_map(|(name, what)| [name, what]) {
+            hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            hash.update(part.as_bytes());
+        }
+        hash.finalize().iter().fold(String::new(), |mut text, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
+}
+
 /// What a job says about stores and databases.
 pub(super) fn profiles(pipeline: &Pipeline) -> Profiles {
     Profiles { storage: pipeline.storage.clone(), connections: pipeline.connections.clone() }
@@ -33,17 +56,18 @@ pub(super) fn location(text: &str) -> Result<Url> {
     Url::parse(text).map_err(|error| EngineError::invalid("url", format!("'{text}' is not a URL: {error}")))
 }
 
-/// Registers everything `table` reads, tables at their newest version. `planned` stands in for tables that do not
-/// exist yet.
+/// Registers everything `table` reads, tables at their newest version, and says what that is. `planned` stands in for
+/// tables that do not exist yet.
 pub(super) async fn register(
     pipeline: &Pipeline,
     table: &Table,
     stores: &Arc<Stores>,
     session: &SessionContext,
     planned: &Planned,
-) -> Result<()> {
+) -> Result<Pinned> {
+    let mut pinned = Pinned::default();
     for read in &table.reads {
-        let (reference, provider) = match read {
+        let (reference, (provider, what)) = match read {
             Read::Source(name) => (TableReference::bare(name.to_lowercase()), source(pipeline, name, stores).await?),
             Read::Table(name) => {
                 let step = pipeline.tables.iter().find(|step| step.name == *name);
@@ -56,9 +80,10 @@ pub(super) async fn register(
             }
         };
         add_schema(session, &reference)?;
+        pinned.0.insert(reference.to_string(), what);
         session.register_table(reference, provider)?;
     }
-    Ok(())
+    Ok(pinned)
 }
 
 /// The step's query over what [`register`] registered.
@@ -167,25 +192,60 @@ fn add_schema(session: &SessionContext, reference: &TableReference) -> Result<()
     Ok(())
 }
 
-async fn source(pipeline: &Pipeline, name: &str, stores: &Arc<Stores>) -> Result<Arc<dyn TableProvider>> {
+/// Something to be read, and what exactly it is.
+type Input = (Arc<dyn TableProvider>, String);
+
+async fn source(pipeline: &Pipeline, name: &str, stores: &Arc<Stores>) -> Result<Input> {
     let source = pipeline.sources.iter().find(|source| source.name == name);
     let source = source.ok_or_else(|| EngineError::internal(format!("no source '{name}' in the job")))?;
-    let opened: Result<Arc<dyn TableProvider>> = match &source.input {
-        SourceInput::Files(spec) => files::provider(stores.clone(), name, spec).await.map(|it| Arc::new(it) as _),
-        SourceInput::Postgres(spec) => postgres::provider(stores.clone(), name, spec).await.map(|it| Arc::new(it) as _),
+    let opened: Result<Input> = match &source.input {
+        SourceInput::Files(spec) => files::provider(stores.clone(), name, spec).await.map(|it| {
+            let what = it.pinned();
+            (Arc::new(it) as Arc<dyn TableProvider>, what)
+        }),
+        SourceInput::Postgres(spec) => postgres::provider(stores.clone(), name, spec).await.map(|it| {
+            let what = it.pinned();
+            (Arc::new(it) as Arc<dyn TableProvider>, what)
+        }),
     };
     opened.map_err(|error| error.within(&source.origin))
 }
 
-async fn delta(name: &TableName, at: &str, stores: &Arc<Stores>, planned: &Planned) -> Result<Arc<dyn TableProvider>> {
+async fn delta(name: &TableName, at: &str, stores: &Arc<Stores>, planned: &Planned) -> Result<Input> {
     let at = location(at)?;
     let opened = DeltaTable::open(stores, &at).await;
     if let Some(snapshot) = opened.map_err(|error| error.within(format!("reading table {name}")))? {
-        return Ok(Arc::new(DeltaTableProvider::new(snapshot)));
+        let what = format!("delta {at} version {}", snapshot.version());
+        let provider: Arc<dyn TableProvider> = Arc::new(DeltaTableProvider::new(snapshot));
+        return Ok((provider, what));
     }
     if let Some(schema) = planned.get(name) {
-        return Ok(Arc::new(EmptyTable::new(schema.clone())));
+        let provider: Arc<dyn TableProvider> = Arc::new(EmptyTable::new(schema.clone()));
+        return Ok((provider, "planned".to_owned()));
     }
     let message = format!("table {name} does not exist: there is no Delta table at {at}");
     Err(EngineError::new(ErrorClass::NotFound, "table", message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_changes_with_every_part_of_the_inputs_and_with_nothing_else() {
+        let pinned = |parts: &[(&str, &str)]| {
+            Pinned(parts.iter().map(|(name, what)| ((*name).to_owned(), (*what).to_owned())).collect()).digest()
+        };
+        let one = pinned(&[("a", "version 1"), ("b", "snapshot 2")]);
+        assert_eq!(one.len(), 64);
+        assert_eq!(pinned(&[("b", "snapshot 2"), ("a", "version 1")]), one);
+        for other in [
+            pinned(&[]),
+            pinned(&[("a", "version 1")]),
+            pinned(&[("a", "version 2"), ("b", "snapshot 2")]),
+            pinned(&[("a", "version 1b"), ("", "snapshot 2")]),
+        ] {
+            assert_ne!(other, one);
+        }
+    }
 }

@@ -76,7 +76,7 @@ impl Masters {
     }
 
     /// As [`Self::forget`], for a master that answered: it may have named the leader.
-    async fn redirect(&self, status: &Status) {
+    pub(super) async fn redirect(&self, status: &Status) {
         let mut shared = self.shared.lock().await;
         shared.open = None;
         shared.addresses.redirect(status);

@@ -43,12 +43,20 @@ pub(super) struct Run {
 /// Who is asked before a step commits, and told after.
 #[async_trait]
 pub(super) trait Commits: Send + Sync {
-    /// The permission to commit a step, asked for as late as possible: whoever lost the run does not get it. A repeat is
-    /// answered as the first one. The number goes into the commit's information; 0 = nobody had to be asked.
+    /// The permission to commit a step, asked for as late as possible: whoever lost the run does not get it. A repeat
+    /// with the same `inputs` (a digest of what the step has read) is answered as the first one. The number goes into the
+    /// commit's information; 0 = nobody had to be asked.
     ///
     /// # Errors
     /// `conflict` when another attempt has the run, `cancelled` when it is to end, `unavailable` when nobody can say.
-    async fn permit(&self, table: &str) -> Result<u64>;
+    async fn permit(&self, table: &str, inputs: &str) -> Result<u64>;
+
+    /// Asked right before each write into a table's log: whether this process may still take itself for the run's driver.
+    /// It looks at a clock, so that also a process that was stopped in between finds out.
+    ///
+    /// # Errors
+    /// `unavailable` (code `lease-expired`) when it may not.
+    fn check(&self) -> Result<()>;
 
     /// Keeps what a step left behind, so that it is not run again.
     ///
@@ -212,6 +220,11 @@ impl Run {
             step.failure = Some(error.0.clone().into());
         });
     }
+}
+
+/// Application id and version of the transaction with which a run commits to a table.
+pub(super) fn transaction(pipeline: &Pipeline, table: &lake_job::Table, run_number: i64) -> (String, i64) {
+    (format!("lake/{}/{}", pipeline.name, table.name), run_number)
 }
 
 fn mark_ended(waits: &mut [Vec<usize>], ended: usize) {

@@ -13,13 +13,13 @@ use tokio::sync::watch;
 use url::Url;
 
 use super::planning::{estimated_scan_bytes, physical_plan};
-use super::run::Run;
+use super::run::{Run, transaction};
 use super::target::{self, Destination, Target};
 use super::{expectations, inputs};
 use crate::delta::replace::parse_predicate;
 use crate::delta::{
     CommitOutcome, CommitRequest, DeltaTable, DeltaTableProvider, Mode, Replacement, Snapshot, WriteSpec, Written,
-    checkpoint_if_due, commit, plan_write, split_replace,
+    checkpoint_if_due, commit_while, plan_write, split_replace,
 };
 use crate::malformed::{self, Malformed};
 use crate::runner::{Query, fresh_query_id};
@@ -32,7 +32,7 @@ pub(super) async fn execute(run: &Run, index: usize) -> Result<StepRecord> {
     let started = Instant::now();
     run.update(index, |step| step.state = "RUNNING".to_owned());
     let location = inputs::location(&table.location)?;
-    let transaction = (format!("lake/{}/{}", run.pipeline.name, table.name), run.identity.run_number);
+    let transaction = transaction(&run.pipeline, table, run.identity.run_number);
     let target = DeltaTable::open(&run.stores, &location).await?;
     if let Some(target) = &target
         && target.has_committed(&transaction).await?
@@ -74,6 +74,8 @@ struct Rows {
     mode: Mode,
     /// Files of `replace_where` with the rows that stay although their file goes.
     survivors: Written,
+    /// Digest of what they were made from.
+    inputs: String,
 }
 
 struct Step<'a> {
@@ -90,7 +92,8 @@ impl Step<'_> {
         let moment = run.identity.moment;
         let (runtime, stores) = (run.runtime.clone(), run.stores.clone());
         let session = session::session_at(run.runner.session_config(), runtime, stores, moment);
-        inputs::register(&run.pipeline, table, &run.stores, &session, &inputs::Planned::new()).await?;
+        let pinned = inputs::register(&run.pipeline, table, &run.stores, &session, &inputs::Planned::new()).await?;
+        let inputs = pinned.digest();
         let frame = inputs::with_audit(inputs::query(table, &session).await?, table, moment, &run.identity.run_id)?;
         let input = physical_plan(&session, frame.logical_plan()).await?;
         let scanned = malformed::found(&input);
@@ -100,16 +103,16 @@ impl Step<'_> {
         let written = self.run_write(&session, input, spec.clone().with_checks(checks)).await?;
         self.tell_malformed(&scanned, &written);
         let rows = match (&table.mode, &target) {
-            (WriteMode::Append, _) => Rows { written, mode: Mode::Append, survivors: Written::default() },
+            (WriteMode::Append, _) => Rows { written, mode: Mode::Append, survivors: Written::default(), inputs },
             (WriteMode::Overwrite, _) | (WriteMode::ReplaceWhere { .. }, Target::New(_)) => {
-                Rows { written, mode: Mode::Overwrite, survivors: Written::default() }
+                Rows { written, mode: Mode::Overwrite, survivors: Written::default(), inputs }
             }
             (WriteMode::ReplaceWhere { predicate, .. }, Target::Exists(snapshot)) => {
                 let state = session::state_at(&session, moment);
                 let parsed = parse_predicate(&state, snapshot, predicate)?;
                 let split = split_replace(snapshot, &state, &parsed, predicate).await?;
                 let survivors = self.write_survivors(&session, snapshot, &split, spec).await?;
-                Rows { written, mode: Mode::ReplaceWhere(Box::new(split)), survivors }
+                Rows { written, mode: Mode::ReplaceWhere(Box::new(split)), survivors, inputs }
             }
         };
         Ok((target, rows))
@@ -189,13 +192,15 @@ impl Step<'_> {
     }
 
     async fn commit(&self, target: Target, rows: &Rows, transaction: (String, i64)) -> Result<CommitOutcome> {
-        let stores = &self.run.stores;
+        let (stores, commits) = (&self.run.stores, &self.run.commits);
+        commits.check()?;
         point::reached("driver-before-commit");
-        let permit = self.run.commits.permit(&self.table.name.to_string()).await?;
+        // Made before the permission is given: whoever must settle what a permitted step has committed finds a table.
         let base = match target {
             Target::Exists(snapshot) => snapshot,
             Target::New(new) => DeltaTable::create(stores, &self.location, &new).await?,
         };
+        let permit = commits.permit(&self.table.name.to_string(), &rows.inputs).await?;
         let request = CommitRequest {
             mode: rows.mode.clone(),
             adds: rows.written.adds.iter().chain(&rows.survivors.adds).cloned().collect(),
@@ -203,10 +208,11 @@ impl Step<'_> {
             metrics: BTreeMap::from([
                 ("numSourceRows".to_owned(), rows.written.input_rows.to_string()),
                 ("lakeCommitPermit".to_owned(), permit.to_string()),
+                ("lakeCommitInputs".to_owned(), rows.inputs.clone()),
             ]),
             user_metadata: Some(self.run.identity.run_id.clone()),
         };
-        let outcome = commit(stores, &base, request).await?;
+        let outcome = commit_while(stores, &base, request, &|| commits.check()).await?;
         point::reached("driver-after-commit");
         if let CommitOutcome::Committed(version) = outcome {
             checkpoint_if_due(&base, version).await;

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::step::Step;
 
+/// Launches beyond [`Application::max_attempts`] of drivers that only settle what earlier ones may have committed.
+pub const SETTLING_LAUNCHES: u32 = 3;
+
 /// Where the driver runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -75,20 +78,29 @@ pub struct Application {
     pub attempt: u32,
     /// What its steps left behind, by table.
     pub steps: BTreeMap<String, Step>,
-    /// Steps that an attempt was permitted to commit, by table.
+    /// Steps that an attempt was permitted to commit and that are not on record, by table.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub permits: BTreeMap<String, Permit>,
+    /// Why it ends, while a driver is still to find out what became of [`Self::unsettled`]: no step of it is run or
+    /// permitted any more. See docs/adr/0005-fencing.md.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ending: Option<Fault>,
     /// Where it stands.
     pub phase: Phase,
 }
 
 /// The right to commit one step, given through the log before the commit: whoever lost the application cannot get it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// It is gone when the step is on record. One that was given cannot be taken back: whether its commit got in is decided
+/// by the table's transaction alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Permit {
     /// Log index of the permission.
     pub index: u64,
     /// The attempt that has it.
     pub epoch: u64,
+    /// Digest of what the step has read; empty when the driver did not say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub inputs: String,
 }
 
 /// Names as in Spark's `DriverState`; what exists in one state only sits in its variant.
@@ -173,6 +185,11 @@ impl Application {
             0 => DEFAULT_MAX_ATTEMPTS,
             attempts => attempts,
         }
+    }
+
+    /// Tables of the steps that an attempt was permitted to commit and of which nobody has said what came of them.
+    pub fn unsettled(&self) -> impl Iterator<Item = &String> {
+        self.permits.keys().filter(|table| !self.steps.contains_key(*table))
     }
 
     /// The attempt that has it now.

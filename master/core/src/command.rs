@@ -41,7 +41,8 @@ pub enum Command {
         /// Its attempt.
         epoch: u64,
     },
-    /// A step is about to commit. A repeat answers as the first did.
+    /// A step is about to commit. A repeat with the same inputs answers as the first did; with others it is another
+    /// permission, which takes the place of the first.
     PermitCommit {
         /// Which driver.
         driver: DriverId,
@@ -49,6 +50,12 @@ pub enum Command {
         epoch: u64,
         /// The table of the step.
         table: String,
+        /// The run that the driver believes to be; 0 when it does not say.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        run_number: u64,
+        /// Digest of what the step has read; empty when the driver does not say.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        inputs: String,
     },
     /// A step has left its mark. The first record of a table stays.
     RecordStep {
@@ -155,4 +162,9 @@ pub struct Exit {
     pub signal: i32,
     /// The worker's finding: it could not be started, or was ended by its memory limit.
     pub fault: Option<Fault>,
+}
+
+/// Serde asks with a reference.
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }

@@ -79,12 +79,15 @@ fn lost_drivers(state: &State, observed: &Observed) -> Vec<Command> {
 
 fn driver_loss(application: &Application, attempt: &Attempt, observed: &Observed) -> Option<String> {
     let Some(worker) = &attempt.worker else {
-        return client_loss(application, attempt, observed);
+        return silence(application, attempt, observed);
     };
     // A worker that is not attached is judged as a whole.
     let seen = observed.workers.get(worker).filter(|seen| seen.is_attached)?;
     if seen.lists(&application.driver, attempt.epoch) {
-        return None;
+        // A process that is there and does nothing, for example because it was stopped. One that is to end is ended by
+        // its worker, whatever it does.
+        let is_expected = attempt.is_started && !attempt.is_killing;
+        return is_expected.then(|| silence(application, attempt, observed)).flatten();
     }
     let sign = seen.seen_at_ms(&application.driver, attempt.epoch);
     if attempt.is_killing && sign.is_none() && !attempt.is_started && was_assigned_here(attempt, seen) {
@@ -101,11 +104,11 @@ fn driver_loss(application: &Application, attempt: &Attempt, observed: &Observed
     is_absent.then(|| format!("{worker} does not run it"))
 }
 
-fn client_loss(application: &Application, attempt: &Attempt, observed: &Observed) -> Option<String> {
-    let heard_ms = observed.clients.get(&application.driver).copied().unwrap_or(0);
+fn silence(application: &Application, attempt: &Attempt, observed: &Observed) -> Option<String> {
+    let heard_ms = observed.calls.get(&application.driver).copied().unwrap_or(0);
     let since_ms = heard_ms.max(observed.leading_since_ms).max(attempt.assigned_at_ms);
-    let silent = observed.now_ms.saturating_sub(since_ms) > observed.timeouts.client_ms;
-    silent.then(|| format!("its client did not call for {} ms", observed.timeouts.client_ms))
+    let is_silent = observed.now_ms.saturating_sub(since_ms) > observed.timeouts.silence_ms;
+    is_silent.then(|| format!("it did not call for {} ms", observed.timeouts.silence_ms))
 }
 
 /// Whether the assignment was made while this stream was open, so that no launch of it can be under way unseen.

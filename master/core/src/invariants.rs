@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::application::{Application, Phase};
+use crate::application::{Application, Phase, SETTLING_LAUNCHES};
 use crate::index::Index;
 use crate::state::{MAX_ENDED_APPLICATIONS, MAX_GONE_WORKERS, State};
 
@@ -41,7 +41,7 @@ fn check_application(state: &State, application: &Application) -> Result<(), Str
     if application.run_number > last {
         return Err(format!("{id} has run number {} above the last one {last}", application.run_number));
     }
-    if application.attempt > application.max_attempts() {
+    if application.attempt > application.max_attempts().saturating_add(SETTLING_LAUNCHES) {
         return Err(format!("{id} was launched {} times", application.attempt));
     }
     let is_over = application.phase.ended().is_some();
@@ -50,6 +50,12 @@ fn check_application(state: &State, application: &Application) -> Result<(), Str
     }
     if is_over != state.ended.contains(id) {
         return Err(format!("{id} is {} and the queue of ended ones differs", application.phase.name()));
+    }
+    if is_over && (application.ending.is_some() || !application.permits.is_empty()) {
+        return Err(format!("{id} is {} and something of it is not settled", application.phase.name()));
+    }
+    if application.ending.is_some() && application.unsettled().next().is_none() && application.is_waiting() {
+        return Err(format!("{id} waits for a driver that has nothing to settle"));
     }
     if let Some((table, step)) = application.steps.iter().find(|(table, step)| **table != step.table) {
         return Err(format!("{id} has a step of {} under {table}", step.table));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lake_proto::{DriverId, WorkerId};
+use lake_proto::{DRIVER_SILENCE, DriverId, WorkerId};
 
 /// How long silence is borne.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,15 +13,16 @@ pub struct Timeouts {
     pub recovery_ms: u64,
     /// A driver that its attached worker does not report.
     pub driver_ms: u64,
-    /// A driver in a client's process that does not call.
-    pub client_ms: u64,
+    /// A driver that does not call: longer than its lease, so that it has ended itself by then if it lives.
+    pub silence_ms: u64,
     /// A driver process that has reported its end may take this long to be gone.
     pub linger_ms: u64,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { worker_ms: 4_000, recovery_ms: 10_000, driver_ms: 6_000, client_ms: 30_000, linger_ms: 5_000 }
+        let silence_ms = DRIVER_SILENCE.as_secs() * 1_000;
+        Self { worker_ms: 4_000, recovery_ms: 10_000, driver_ms: 6_000, silence_ms, linger_ms: 5_000 }
     }
 }
 
@@ -36,8 +37,8 @@ pub struct Observed {
     pub workers: BTreeMap<WorkerId, ObservedWorker>,
     /// Workers at whose address a probe found nobody listening.
     pub unreachable: Vec<WorkerId>,
-    /// Last call of each driver that runs in a client's process.
-    pub clients: BTreeMap<DriverId, u64>,
+    /// Last call of each driver.
+    pub calls: BTreeMap<DriverId, u64>,
     /// How long silence is borne.
     pub timeouts: Timeouts,
 }

@@ -123,7 +123,13 @@ fn command(random: &mut Random, world: &World) -> Option<Command> {
         13 => Command::Kill { app: random.pick(&world.apps)?.clone() },
         14 => Command::WorkerLost { worker, reason: "r".to_owned() },
         15 => Command::WorkerLeft { worker },
-        16 => Command::PermitCommit { driver, epoch, table: format!("t-{}", random.below(3)) },
+        16 => Command::PermitCommit {
+            driver,
+            epoch,
+            table: format!("t-{}", random.below(3)),
+            run_number: 0,
+            inputs: format!("i-{}", random.below(2)),
+        },
         _ => Command::WorkerBack { worker },
     })
 }

@@ -3,12 +3,18 @@
 use lake_proto::v1;
 use serde::{Deserialize, Serialize};
 
+/// The step was not committed and no attempt can commit it any more.
+pub const FENCED: &str = "FENCED";
+/// The step may or may not be committed: nobody could find out.
+pub const UNKNOWN: &str = "UNKNOWN";
+
 /// The record of one step. Mirrors `lake.v1.StepRecord`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Step {
     /// The table it wrote; one record per table and application.
     pub table: String,
-    /// `COMMITTED`, or `SKIPPED` when the transaction was already in the table.
+    /// `COMMITTED`, or `SKIPPED` when the transaction was already in the table; of an application that has ended before
+    /// its step was on record also [`FENCED`] or [`UNKNOWN`].
     pub outcome: String,
     /// The table's version after it.
     pub version: i64,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lake_proto::{AppId, Fault, WorkerId, v1};
+use lake_proto::{AppId, ErrorClass, Fault, WorkerId, v1};
 use serde::Serialize;
 
 use crate::application::{Application, DeployMode, Phase};
@@ -43,7 +43,7 @@ pub struct ApplicationView {
     pub job_name: String,
     /// Spark's name of the state.
     pub state: &'static str,
-    /// It was asked to end and its driver is not gone yet.
+    /// It was asked to end, and its driver is not gone yet or what that may have committed is not settled.
     pub is_killing: bool,
     /// `cluster` or `client`.
     pub deploy_mode: &'static str,
@@ -226,7 +226,8 @@ fn view_of(state: &State, application: &Application, room: &Room) -> Application
         name: application.options.name.clone(),
         job_name: application.options.job_name.clone(),
         state: application.phase.name(),
-        is_killing: application.running().is_some_and(|attempt| attempt.is_killing),
+        is_killing: application.running().is_some_and(|attempt| attempt.is_killing)
+            || application.ending.as_ref().is_some_and(|verdict| verdict.class == ErrorClass::Cancelled),
         deploy_mode: application.options.deploy_mode.name(),
         worker_id: worker.map(ToString::to_string).unwrap_or_default(),
         worker_address: place.map(address).unwrap_or_default(),
@@ -264,6 +265,9 @@ fn waits_for(state: &State, application: &Application, room: &Room) -> Option<St
         }
         (Some(_), _) if room.most_free_bytes < wanted => {
             Some(format!("{} MiB of worker memory: at most {} MiB is free", mib(wanted), mib(room.most_free_bytes)))
+        }
+        (Some(_), Phase::Relaunching { .. }) if application.ending.is_some() => {
+            Some("a driver that finds out what was committed".to_owned())
         }
         (Some(_), Phase::Relaunching { .. }) => Some("its next attempt".to_owned()),
         (Some(_), _) => Some("its turn".to_owned()),

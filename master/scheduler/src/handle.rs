@@ -133,6 +133,7 @@ impl Scheduler {
             let (plan, request) = self.compute.run(work).await?;
             (plan?, request)
         };
+        let epoch = request.driver.as_ref().map_or(0, |driver| driver.epoch);
         let submission = Submission {
             plan,
             label: request.label,
@@ -141,6 +142,7 @@ impl Scheduler {
                 settings: request.settings,
                 profiles: request.profiles,
                 app_id: app.as_str().to_owned(),
+                epoch,
             },
         };
         let (reply, answer) = oneshot::channel();

@@ -87,6 +87,9 @@ impl Wave {
             cores: launch.cores,
             is_result,
             output_partitions: outputs.into_iter().map(|partition| partition as u64).collect(),
+            // The owner knows whose query it is, and says so when it sends the message.
+            app_id: String::new(),
+            epoch: 0,
         })
     }
 }

@@ -31,16 +31,14 @@ impl Service {
 
     /// Lets the attempt that has the application now look at it, unless it is to end.
     fn admitted<R>(&self, driver: &DriverId, epoch: u64, look: impl FnOnce(&Application) -> R) -> Result<R, Fault> {
-        let looked: Result<_, Fault> = self.master.raft.read(|state| {
+        let looked: Result<R, Fault> = self.master.raft.read(|state| {
             let application = state.application_of(driver).ok_or_else(|| unknown(driver))?;
             let attempt = application.check_epoch(epoch)?;
             check_wanted(application, attempt)?;
-            Ok((attempt.worker.is_none(), look(application)))
+            Ok(look(application))
         });
-        let (is_client, looked) = looked?;
-        if is_client {
-            self.master.reign().fleet.client_called(driver);
-        }
+        let looked = looked?;
+        self.master.reign().fleet.driver_called(driver);
         Ok(looked)
     }
 }
@@ -54,13 +52,16 @@ impl Drivers for Service {
         request: Request<v1::DriverStartRequest>,
     ) -> Result<Response<v1::DriverStartResponse>, Status> {
         let (driver, epoch) = self.caller(request.get_ref().driver.as_ref())?;
+        self.master.confirm().await?;
         let total = self.master.reign().scheduler.total_cores();
         Ok(Response::new(self.admitted(&driver, epoch, |application| answer(application, total))?))
     }
 
+    /// The answer renews the driver's lease.
     async fn report_progress(&self, request: Request<v1::DriverProgressRequest>) -> Result<Response<v1::Ack>, Status> {
         let request = request.into_inner();
         let (driver, epoch) = self.caller(request.driver.as_ref())?;
+        self.master.confirm().await?;
         let app = self.admitted(&driver, epoch, |application| application.id.clone())?;
         self.master.reign().progress.report(&app, request.steps);
         Ok(Response::new(v1::Ack {}))
@@ -72,8 +73,9 @@ impl Drivers for Service {
     ) -> Result<Response<v1::PermitCommitResponse>, Status> {
         let request = request.into_inner();
         let (driver, epoch) = self.caller(request.driver.as_ref())?;
-        let table = request.table;
-        let events = self.master.raft.propose(Command::PermitCommit { driver, epoch, table }).await?;
+        let v1::PermitCommitRequest { table, run_number, inputs, .. } = request;
+        let command = Command::PermitCommit { driver, epoch, table, run_number, inputs };
+        let events = self.master.raft.propose(command).await?;
         let permit = events.into_iter().find_map(|event| match event {
             Event::CommitPermitted { permit, .. } => Some(permit),
             _ => None,
@@ -102,24 +104,16 @@ impl Drivers for Service {
     async fn run_query(&self, request: Request<v1::RunQueryRequest>) -> Result<Response<Self::RunQueryStream>, Status> {
         let request = request.into_inner();
         let (driver, epoch) = self.caller(request.driver.as_ref())?;
-        let (app, cap, is_client) = self.admitted(&driver, epoch, |application| {
+        let (app, cap) = self.admitted(&driver, epoch, |application| {
             let cap = application.options.total_executor_cores;
-            let is_client = application.running().is_some_and(|attempt| attempt.worker.is_none());
-            (application.id.clone(), (cap > 0).then_some(cap), is_client)
+            (application.id.clone(), (cap > 0).then_some(cap))
         })?;
         let reign = self.master.reign();
         self.master.count_query();
         // Planning is a large future; it lives on the heap.
         let events = Box::pin(reign.scheduler.run_query(app, cap, request)).await?;
         let stop = reign.stop.clone();
-        let events = ReceiverStream::new(events).map(move |event| {
-            // Progress that reaches the client is a sign that it listens.
-            if is_client {
-                reign.fleet.client_called(&driver);
-            }
-            Ok(event)
-        });
-        Ok(Response::new(until_stopped(events, stop)))
+        Ok(Response::new(until_stopped(ReceiverStream::new(events).map(Ok), stop)))
     }
 }
 
@@ -146,6 +140,10 @@ fn answer(application: &Application, total_cores: u32) -> v1::DriverStartRespons
         steps: application.steps.values().cloned().map(Into::into).collect(),
         cores: cores.max(1),
         submitted_at_ms: application.submitted_at_ms,
+        settle: match &application.ending {
+            Some(_) => application.unsettled().cloned().collect(),
+            None => Vec::new(),
+        },
     }
 }
 

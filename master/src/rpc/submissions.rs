@@ -152,7 +152,7 @@ impl Submissions for Service {
         match events.first() {
             Some(Event::Submitted { app, driver, epoch, .. }) => {
                 if *epoch > 0 {
-                    self.master.reign().fleet.client_called(driver);
+                    self.master.reign().fleet.driver_called(driver);
                 }
                 let (driver_id, app_id) = (driver.to_string(), app.to_string());
                 Ok(Response::new(v1::SubmitResponse { driver_id, app_id, epoch: *epoch }))

@@ -373,3 +373,43 @@ async fn stopping_ends_open_streams_and_is_quick() {
     let late = v1::WorkerMessage { message: Some(worker_message::Message::Heartbeat(v1::Heartbeat::default())) };
     worker.closed(late).await;
 }
+
+#[tokio::test]
+async fn a_killed_driver_that_may_have_committed_is_followed_by_one_that_settles_it() {
+    let cluster = Cluster::start().await;
+    let mut worker = FakeWorker::attach(&cluster, "", vec![]).await;
+    let submitted = cluster.submit("s-1").await.unwrap();
+    let launch = worker.launch().await;
+    worker.started(&launch).await;
+    let identity = |launch: &v1::LaunchDriver| {
+        Some(v1::DriverIdentity { driver_id: launch.driver_id.clone(), epoch: launch.epoch })
+    };
+    let mut drivers = cluster.drivers().await;
+    let permit = |launch: &v1::LaunchDriver| v1::PermitCommitRequest {
+        driver: identity(launch),
+        table: "a.b".to_owned(),
+        run_number: 0,
+        inputs: "digest".to_owned(),
+    };
+    drivers.permit_commit(permit(&launch)).await.unwrap();
+    let driver = v1::RunningDriver { driver_id: launch.driver_id.clone(), epoch: launch.epoch };
+    worker.heartbeat(vec![driver]).await;
+    let fenced = v1::StepRecord { table: "a.b".to_owned(), outcome: "FENCED".to_owned(), ..Default::default() };
+    let (killed, ()) = tokio::join!(cluster.kill(&submitted.app_id), async {
+        let Message::KillDriver(_) = worker.next().await else { panic!("no kill") };
+        let gone = v1::DriverExited { exit_code: None, signal: 9, failure: None };
+        worker.driver_status(&launch, driver_status::Outcome::Exited(gone)).await;
+        let second = worker.launch().await;
+        assert!(second.epoch > launch.epoch);
+        let start = v1::DriverStartRequest { driver: identity(&second) };
+        assert_eq!(drivers.start(start).await.unwrap().into_inner().settle, ["a.b"]);
+        let refused = Fault::from(drivers.permit_commit(permit(&second)).await.unwrap_err());
+        assert_eq!((refused.class, refused.code.as_str()), (ErrorClass::Cancelled, "killed"));
+        let record = v1::RecordStepRequest { driver: identity(&second), step: Some(fenced.clone()) };
+        drivers.record_step(record).await.unwrap();
+        drivers.finish(v1::DriverFinishRequest { driver: identity(&second), failure: None }).await.unwrap();
+    });
+    let killed = killed.unwrap();
+    assert_eq!((killed.state.as_str(), killed.steps.as_slice()), ("KILLED", [fenced].as_slice()));
+    cluster.stop().await;
+}

@@ -7,6 +7,7 @@ mod cut_off;
 mod drain;
 mod error_codes;
 mod faults;
+mod fencing;
 mod ha_client;
 mod masters;
 mod pages;

@@ -54,6 +54,11 @@ impl ResultTicket {
         parts.next().is_none().then_some(ticket)
     }
 
+    /// The query whose rows they are.
+    pub fn query(&self) -> &QueryId {
+        &self.query
+    }
+
     /// The file it names, which exists below `shuffle`.
     ///
     /// # Errors
@@ -66,18 +71,18 @@ impl ResultTicket {
 }
 
 /// Checks a request of Ballista's readers: its ids are valid and its file lies below `shuffle`, which must be
-/// canonical. `body` is passed on unchanged only after that.
+/// canonical. `body` is passed on unchanged only after that. Answers with the query whose file it is.
 ///
 /// # Errors
 /// `invalid-job` (code `request`) when it does not decode or an id is not valid, `not-found` (code `shuffle-fetch`) when
 /// there is no such file.
-pub fn check_fetch(shuffle: &Path, body: &[u8]) -> Result<(), Fault> {
+pub fn check_fetch(shuffle: &Path, body: &[u8]) -> Result<QueryId, Fault> {
     if body.len() > LONGEST_TICKET {
         return Err(invalid("the ticket is too long"));
     }
     let action = decode_protobuf(body).map_err(|_| invalid("the ticket does not decode"))?;
     let Action::FetchPartition { job_id, stage_id, partition_id, file_id, layout, file_kind, .. } = action;
-    let _: QueryId = job_id.as_str().parse().map_err(|_| invalid("the ticket's query id is not valid"))?;
+    let query: QueryId = job_id.as_str().parse().map_err(|_| invalid("the ticket's query id is not valid"))?;
     let sorted = matches!(layout, ShuffleLayout::Sort);
     let data = create_shuffle_path(shuffle, &job_id, stage_id, partition_id, file_id, sorted)
         .map_err(|_| invalid("the ticket names no file"))?;
@@ -87,7 +92,7 @@ pub fn check_fetch(shuffle: &Path, body: &[u8]) -> Result<(), Fault> {
         (ShuffleFileKind::Index, ShuffleLayout::Passthrough) => range_index_path(&data),
     };
     match beneath(shuffle, &file) {
-        Some(_) => Ok(()),
+        Some(_) => Ok(query),
         None => Err(Fault::new(ErrorClass::NotFound, "shuffle-fetch", "no such shuffle file on this worker")),
     }
 }
@@ -147,7 +152,7 @@ mod tests {
     #[test]
     fn files_of_both_layouts_are_found() {
         let (_directory, shuffle) = directory();
-        check_fetch(&shuffle, &passthrough("q1")).unwrap();
+        assert_eq!(check_fetch(&shuffle, &passthrough("q1")).unwrap().as_str(), "q1");
         check_fetch(&shuffle, &fetch("q1", Some(9), ShuffleLayout::Sort, ShuffleFileKind::Data)).unwrap();
     }
 

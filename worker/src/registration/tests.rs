@@ -185,6 +185,7 @@ impl Connection {
             cores: 2,
             is_result,
             output_partitions: vec![0, 1],
+            ..LaunchTask::default()
         }))
         .await;
     }

@@ -250,6 +250,38 @@ async fn launches_that_cannot_run_are_answered_and_repeats_are_not() {
     assert_eq!(code(&next(&outbox).await).1, "worker-stopping");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_queries_of_a_driver_that_was_replaced_stop_and_their_tasks_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let work = Arc::new(WorkDir::open(directory.path(), "one").unwrap());
+    let outbox = Arc::new(Outbox::default());
+    let tasks = Tasks::new(1, 1 << 30, work, outbox.clone());
+    let prepare = |query: &str, epoch| PrepareQuery {
+        query_id: query.to_owned(),
+        app_id: "app-1".to_owned(),
+        epoch,
+        ..PrepareQuery::default()
+    };
+    let launch = |query: &str, epoch| LaunchTask {
+        task: Some(TaskRef { query_id: query.to_owned(), stage_id: 1, task_index: 0, attempt: 1 }),
+        plan: bytes::Bytes::from_static(b"not a plan"),
+        app_id: "app-1".to_owned(),
+        epoch,
+        ..LaunchTask::default()
+    };
+    tasks.prepare(&prepare("q1", 5));
+    let old = lock(&tasks.queries).get(&"q1".parse().unwrap()).cloned().unwrap();
+    assert!(!old.token.is_cancelled());
+    tasks.prepare(&prepare("q2", 9));
+    assert!(old.token.is_cancelled());
+    tasks.launch(launch("q1", 5));
+    assert_eq!(code(&next(&outbox).await), ("conflict".to_owned(), "stale-epoch".to_owned(), false));
+    assert_eq!(tasks.fence().check_query(&old.id).unwrap_err().code, "stale-epoch");
+    tasks.launch(launch("q2", 9));
+    assert_ne!(code(&next(&outbox).await).1, "stale-epoch");
+    in_time(tasks.wait_idle(DEADLINE)).await;
+}
+
 fn code(status: &TaskStatus) -> (String, String, bool) {
     match status.outcome.clone().unwrap() {
         Outcome::Failed(failed) => {

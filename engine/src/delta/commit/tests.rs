@@ -324,7 +324,7 @@ async fn commit_through(lake: &Lake, applied_but_lost: u32, lost: u32) -> (Resul
         lost: lost.into(),
     };
     let attempt = Attempt::new(&base, request(Mode::Append, adds, 1)).await.unwrap();
-    let outcome = attempt.run(&store).await;
+    let outcome = attempt.run(&store, &|| Ok(())).await;
     (outcome, lake.open("t").await)
 }
 
@@ -342,6 +342,26 @@ async fn a_commit_that_never_arrived_is_tried_again() {
     let (outcome, snapshot) = commit_through(&lake, 0, 3).await;
     assert_eq!(outcome.unwrap(), CommitOutcome::Committed(1));
     assert_eq!(count(&lake, &snapshot).await, "10");
+}
+
+#[tokio::test]
+async fn a_commit_that_may_not_be_written_any_more_is_not_and_one_in_doubt_is_not_repeated() {
+    let lake = lake(1);
+    let base = lake.create("t", &COLUMNS, &[]).await;
+    let adds = lake.write(&base, &rows("a", 1, 10)).await.adds;
+    let lost = || -> Result<()> { Err(EngineError::unavailable("lease-expired", "late")) };
+    let late = commit_while(&lake.stores, &base, request(Mode::Append, adds.clone(), 1), &lost).await.unwrap_err();
+    assert_eq!(late.code(), "lease-expired");
+    assert_eq!(lake.open("t").await.version(), 0);
+
+    // The first write is lost on its way, and the second is not tried.
+    let inner = lake.stores.rooted(base.location()).unwrap();
+    let store = Unreliable { inner, applied_but_lost: 0.into(), lost: 1.into() };
+    let left = AtomicU32::new(1);
+    let once = || if one_less(&left) { Ok(()) } else { Err(EngineError::unavailable("lease-expired", "late")) };
+    let attempt = Attempt::new(&base, request(Mode::Append, adds, 1)).await.unwrap();
+    assert_eq!(attempt.run(&store, &once).await.unwrap_err().code(), "lease-expired");
+    assert_eq!(lake.open("t").await.version(), 0);
 }
 
 #[tokio::test]

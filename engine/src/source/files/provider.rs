@@ -1,5 +1,6 @@
 //! A file source as a table: listing and schema are fixed when it is made, pieces when it is scanned. Edge.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
@@ -100,6 +101,24 @@ async fn open(stores: &Stores, source_name: &str, source: &FilesSource) -> Resul
     }
     spec.rows = Some(estimated_rows(&listing, &table));
     Ok(FilesProvider { spec, table, files: Files::Plain(listing) })
+}
+
+impl FilesProvider {
+    /// What exactly it reads: its files as they were listed, one a line. A file that is another one when it is read is
+    /// refused.
+    pub fn pinned(&self) -> String {
+        let files: Vec<&listing::SourceFile> = match &self.files {
+            Files::Plain(listing) => listing.files.iter().collect(),
+            Files::Parquet(files) => files.iter().map(|(file, _)| file).collect(),
+        };
+        let mut text = format!("files {}\n", self.spec.base);
+        for file in files {
+            let etag = file.etag.as_deref().unwrap_or_default();
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{} {} {} {etag}", file.key, file.size, file.modified_ms);
+        }
+        text
+    }
 }
 
 fn checked(table: Schema, source_name: &str) -> Result<SchemaRef> {

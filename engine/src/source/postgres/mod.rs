@@ -116,6 +116,13 @@ fn key(relation: &Described, column: &str) -> Result<Key> {
     })
 }
 
+impl PostgresProvider {
+    /// What exactly it reads: a relation under a snapshot. No two snapshots of a server have the same name.
+    pub fn pinned(&self) -> String {
+        format!("postgres {} {} snapshot {}", self.connection, self.from, self.snapshot.id())
+    }
+}
+
 #[cfg(test)]
 impl PostgresProvider {
     /// Rows as the server's planner estimates them.

@@ -3,14 +3,17 @@
 use lake_proto::{AppId, DriverId, ErrorClass, Fault, WorkerId};
 
 use super::{Stamp, rejected};
-use crate::application::{Application, Attempt, DeployMode, Ended, Phase};
+use crate::application::{Application, Attempt, DeployMode, Ended, Phase, SETTLING_LAUNCHES};
 use crate::command::Exit;
 use crate::event::Event;
 use crate::state::State;
+use crate::step::{Step, UNKNOWN};
 
 /// Wait before a driver that failed (not: was lost) is started again; doubled with each attempt.
 const RELAUNCH_DELAY_MS: u64 = 1_000;
 const MAX_RELAUNCH_DELAY_MS: u64 = 30_000;
+/// The scheduler's code for a query that took its workers down. On another launch it would take down more.
+const WORKER_LOSSES: &str = "worker-losses";
 
 /// Why an attempt is over.
 enum Cause {
@@ -108,12 +111,12 @@ pub(super) fn finished(
             return;
         }
     };
-    match failure {
-        None => {
-            let ended = Ended { at_ms: stamp.at_ms, worker: attempt.worker, epoch };
-            end(state, &app, Phase::Finished(ended), events);
-        }
-        Some(fault) => attempt_over(state, stamp, &app, attempt, Cause::Failed(fault), events),
+    let ended = || Ended { at_ms: stamp.at_ms, worker: attempt.worker.clone(), epoch };
+    let ending = state.applications.get(&app).and_then(|application| application.ending.clone());
+    match (failure, ending) {
+        (None, Some(fault)) => end(state, &app, ended_with(ended(), fault), events),
+        (None, None) => end(state, &app, Phase::Finished(ended()), events),
+        (Some(fault), _) => attempt_over(state, stamp, &app, attempt, Cause::Failed(fault), events),
     }
 }
 
@@ -152,12 +155,17 @@ pub(super) fn lost(
     attempt_over(state, stamp, &app, attempt, Cause::Lost(fault), events);
 }
 
-/// Waiting applications end at once; a running one ends when its driver is gone.
+/// A waiting application ends at once, unless an attempt of it may have committed something: a driver settles that
+/// first. A running one ends when its driver is gone.
 pub(super) fn kill(state: &mut State, stamp: Stamp, app: &AppId, events: &mut Vec<Event>) {
     let Some(application) = state.applications.get_mut(app) else {
         events.push(rejected(ErrorClass::NotFound, "no-such-application", format!("{app} is not known")));
         return;
     };
+    if application.ending.is_some() {
+        events.push(Event::Ignored { reason: format!("{app} is ending already") });
+        return;
+    }
     match &mut application.phase {
         Phase::Submitted | Phase::Relaunching { .. } => {
             let ended = Ended {
@@ -165,7 +173,7 @@ pub(super) fn kill(state: &mut State, stamp: Stamp, app: &AppId, events: &mut Ve
                 worker: application.phase.worker().cloned(),
                 epoch: application.phase.epoch(),
             };
-            end(state, app, Phase::Killed(ended), events);
+            settle_and_end(state, app, Phase::Killed(ended), events);
         }
         Phase::Running(attempt) => {
             if attempt.is_killing {
@@ -202,14 +210,18 @@ fn attempt_over(state: &mut State, stamp: Stamp, app: &AppId, attempt: Attempt, 
     let Some(application) = state.applications.get(app) else { return };
     let ended = Ended { at_ms: stamp.at_ms, worker: attempt.worker.clone(), epoch: attempt.epoch };
     if attempt.is_killing {
-        end(state, app, Phase::Killed(ended), events);
+        settle_and_end(state, app, Phase::Killed(ended), events);
         return;
     }
     let may_retry = match &cause {
         Cause::Lost(_) => true,
-        Cause::Failed(fault) | Cause::NotStarted(fault) => fault.class.is_retryable(),
+        Cause::Failed(fault) | Cause::NotStarted(fault) => fault.class.is_retryable() && fault.code != WORKER_LOSSES,
     };
-    if may_retry && may_relaunch(application) {
+    let has_attempts = match &application.ending {
+        None => may_relaunch(application),
+        Some(_) => application.unsettled().next().is_some() && may_settle(application),
+    };
+    if may_retry && has_attempts {
         let delay_ms = match &cause {
             Cause::Lost(_) => 0,
             Cause::Failed(_) | Cause::NotStarted(_) => relaunch_delay_ms(application.attempt),
@@ -226,21 +238,58 @@ fn attempt_over(state: &mut State, stamp: Stamp, app: &AppId, attempt: Attempt, 
         events.push(Event::Relaunching { app: app.clone(), fault });
         return;
     }
+    if let Some(verdict) = application.ending.clone() {
+        // This driver was only to settle. It has, or nobody is left that could.
+        end(state, app, ended_with(ended, verdict), events);
+        return;
+    }
     let phase = match cause {
         Cause::Failed(fault) if fault.class == ErrorClass::Cancelled => Phase::Killed(ended),
         Cause::Failed(fault) | Cause::Lost(fault) => Phase::Failed { ended, fault },
         Cause::NotStarted(fault) => Phase::Error { ended, fault },
     };
-    end(state, app, phase, events);
+    settle_and_end(state, app, phase, events);
+}
+
+/// Ends an application in `phase`. When an attempt of it was permitted to commit a step that is not on record, another
+/// driver first finds out what came of it, and sees to it that no attempt commits it later.
+fn settle_and_end(state: &mut State, app: &AppId, phase: Phase, events: &mut Vec<Event>) {
+    let Some(application) = state.applications.get_mut(app) else { return };
+    let must_settle = application.unsettled().next().is_some() && may_settle(application);
+    let (Some(ended), Some(fault), true) = (phase.ended().cloned(), phase.fault(), must_settle) else {
+        return end(state, app, phase, events);
+    };
+    application.ending = Some(fault.clone());
+    let settling = Phase::Relaunching {
+        fault: fault.clone(),
+        since_ms: ended.at_ms,
+        not_before_ms: ended.at_ms,
+        last_worker: ended.worker,
+        last_epoch: ended.epoch,
+    };
+    state.enter(app, settling);
+    events.push(Event::Relaunching { app: app.clone(), fault });
+}
+
+/// The last phase of an application that a driver was to settle before it ended with `verdict`.
+fn ended_with(ended: Ended, verdict: Fault) -> Phase {
+    if verdict.class == ErrorClass::Cancelled { Phase::Killed(ended) } else { Phase::Failed { ended, fault: verdict } }
 }
 
 fn may_relaunch(application: &Application) -> bool {
-    let has_place = match application.options.deploy_mode {
+    has_place(application) && application.options.supervise && application.attempt < application.max_attempts()
+}
+
+fn may_settle(application: &Application) -> bool {
+    has_place(application) && application.attempt < application.max_attempts().saturating_add(SETTLING_LAUNCHES)
+}
+
+const fn has_place(application: &Application) -> bool {
+    match application.options.deploy_mode {
         DeployMode::Cluster => true,
         // The submitter was the driver: nobody else can start it.
         DeployMode::Client => false,
-    };
-    has_place && application.options.supervise && application.attempt < application.max_attempts()
+    }
 }
 
 pub(super) fn relaunch_delay_ms(attempt: u32) -> u64 {
@@ -249,6 +298,14 @@ pub(super) fn relaunch_delay_ms(attempt: u32) -> u64 {
 }
 
 fn end(state: &mut State, app: &AppId, phase: Phase, events: &mut Vec<Event>) {
+    let Some(application) = state.applications.get_mut(app) else { return };
+    let unknown: Vec<String> = application.unsettled().cloned().collect();
+    for table in unknown {
+        let step = Step { table: table.clone(), outcome: UNKNOWN.to_owned(), ..Step::default() };
+        application.steps.insert(table, step);
+    }
+    application.permits.clear();
+    application.ending = None;
     events.push(Event::Ended { app: app.clone(), state: phase.name(), fault: phase.fault() });
     state.enter(app, phase);
     state.retire(app, events);

@@ -32,8 +32,9 @@ pub fn apply(state: &mut State, stamped: Stamped) -> Vec<Event> {
         Command::Submit(submission) => submission::submit(state, stamp, submission, &mut events),
         Command::AssignDriver { driver, worker } => driver::assign(state, stamp, &driver, &worker, &mut events),
         Command::DriverStarted { driver, epoch } => driver::started(state, stamp, &driver, epoch, &mut events),
-        Command::PermitCommit { driver, epoch, table } => {
-            step::permit(state, stamp, &driver, epoch, table, &mut events);
+        Command::PermitCommit { driver, epoch, table, run_number, inputs } => {
+            let wanted = step::Wanted { table, run_number, inputs };
+            step::permit(state, stamp, &driver, epoch, wanted, &mut events);
         }
         Command::RecordStep { driver, epoch, step } => step::record(state, &driver, epoch, step, &mut events),
         Command::DriverFinished { driver, epoch, failure } => {

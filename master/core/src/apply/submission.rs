@@ -59,6 +59,7 @@ pub(super) fn submit(state: &mut State, stamp: Stamp, submission: Submission, ev
         attempt: 0,
         steps: std::collections::BTreeMap::new(),
         permits: std::collections::BTreeMap::new(),
+        ending: None,
         phase: Phase::Submitted,
     };
     let epoch = match application.options.deploy_mode {

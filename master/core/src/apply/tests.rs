@@ -177,7 +177,8 @@ fn command(scene: &Scene, then: Then) -> Command {
         Then::Assign => Command::AssignDriver { driver, worker },
         Then::Start => Command::DriverStarted { driver, epoch },
         Then::Step => {
-            let step = Step { table: "bronze.a".to_owned(), version: 7, ..Step::default() };
+            let (table, outcome) = ("bronze.a".to_owned(), "COMMITTED".to_owned());
+            let step = Step { table, outcome, version: 7, ..Step::default() };
             Command::RecordStep { driver, epoch, step }
         }
         Then::Succeed => finished(None),
@@ -302,6 +303,8 @@ fn only_the_attempt_that_has_the_application_and_is_not_to_end_may_commit() {
         driver: scene.driver.clone(),
         epoch: scene.epoch,
         table: "bronze.a".to_owned(),
+        run_number: 0,
+        inputs: String::new(),
     };
     let wanted = permit(&scene);
     let first = scene.cluster.apply(wanted.clone());
@@ -321,6 +324,174 @@ fn only_the_attempt_that_has_the_application_and_is_not_to_end_may_commit() {
     let app = scene.app.clone();
     scene.cluster.apply(Command::Kill { app });
     assert_eq!(code(&scene.cluster.apply(wanted)), "killed");
+}
+
+fn permit(scene: &Scene, inputs: &str) -> Command {
+    Command::PermitCommit {
+        driver: scene.driver.clone(),
+        epoch: scene.epoch,
+        table: "bronze.a".to_owned(),
+        run_number: scene.cluster.state.application(&scene.app).unwrap().run_number,
+        inputs: inputs.to_owned(),
+    }
+}
+
+fn permitted(events: &[Event]) -> u64 {
+    match events {
+        [Event::CommitPermitted { permit, .. }] => *permit,
+        other => panic!("expected a permission, found {other:?}"),
+    }
+}
+
+#[test]
+fn a_permission_binds_run_step_and_inputs_and_other_inputs_take_its_place() {
+    let mut scene = scene(At::Started);
+    let wanted = permit(&scene, "one");
+    let first = permitted(&scene.cluster.apply(wanted.clone()));
+    assert_eq!(permitted(&scene.cluster.apply(wanted)), first, "a repeat is the same permission");
+    let other = permit(&scene, "two");
+    let second = permitted(&scene.cluster.apply(other));
+    assert!(second > first);
+    let permits = &scene.cluster.state.application(&scene.app).unwrap().permits;
+    assert_eq!(permits.len(), 1);
+    assert_eq!((permits["bronze.a"].index, permits["bronze.a"].inputs.as_str()), (second, "two"));
+
+    let mut strange = permit(&scene, "two");
+    if let Command::PermitCommit { run_number, .. } = &mut strange {
+        *run_number += 1;
+    }
+    assert_eq!(code(&scene.cluster.apply(strange)), "internal", "another run");
+
+    let step = command(&scene, Then::Step);
+    scene.cluster.apply(step);
+    assert!(scene.cluster.state.application(&scene.app).unwrap().permits.is_empty(), "it is on record");
+}
+
+/// A scene whose driver was permitted to commit and has not recorded it.
+fn permitted_scene(from: At) -> Scene {
+    let mut scene = scene(from);
+    let wanted = permit(&scene, "one");
+    permitted(&scene.cluster.apply(wanted));
+    scene
+}
+
+/// The driver that settles, placed and started.
+fn settling(scene: &mut Scene) {
+    let assign = command(scene, Then::Assign);
+    assert_eq!(names(&scene.cluster.apply(assign)), "DriverAssigned");
+    scene.epoch = scene.cluster.index;
+    let start = command(scene, Then::Start);
+    scene.cluster.apply(start);
+}
+
+fn outcome_of_step(scene: &Scene) -> Option<&str> {
+    let steps = &scene.cluster.state.application(&scene.app).unwrap().steps;
+    steps.get("bronze.a").map(|step| step.outcome.as_str())
+}
+
+#[test]
+fn a_killed_application_is_over_only_when_a_permitted_step_is_settled() {
+    for then in [Then::ExitWith(7), Then::DieBySignal, Then::Lose, Then::LoseWorker, Then::Fail(ErrorClass::Cancelled)]
+    {
+        let mut scene = permitted_scene(At::Started);
+        let kill = command(&scene, Then::Kill);
+        scene.cluster.apply(kill.clone());
+        let gone = command(&scene, then);
+        scene.cluster.apply(gone);
+        assert_eq!(scene.cluster.phase(&scene.app), "RELAUNCHING", "{then:?}");
+        assert_eq!(names(&scene.cluster.apply(kill)), "Ignored");
+        if matches!(then, Then::LoseWorker) {
+            scene.worker = scene.cluster.worker(2);
+        }
+        settling(&mut scene);
+        let wanted = permit(&scene, "one");
+        assert_eq!(code(&scene.cluster.apply(wanted)), "killed", "nothing new is committed");
+        let fenced = Step { table: "bronze.a".to_owned(), outcome: crate::step::FENCED.to_owned(), ..Step::default() };
+        let record = Command::RecordStep { driver: scene.driver.clone(), epoch: scene.epoch, step: fenced };
+        scene.cluster.apply(record);
+        let done = command(&scene, Then::Succeed);
+        assert_eq!(names(&scene.cluster.apply(done)), "Ended");
+        assert_eq!(scene.cluster.phase(&scene.app), "KILLED");
+        assert_eq!(outcome_of_step(&scene), Some("FENCED"));
+    }
+}
+
+#[test]
+fn what_an_earlier_attempt_may_have_committed_is_settled_too() {
+    // Killed while it waits for its next attempt.
+    let mut scene = permitted_scene(At::Started);
+    for then in [Then::DieBySignal, Then::Kill] {
+        let next = command(&scene, then);
+        scene.cluster.apply(next);
+        assert_eq!(scene.cluster.phase(&scene.app), "RELAUNCHING", "{then:?}");
+    }
+    settling(&mut scene);
+    let record = command(&scene, Then::Step);
+    scene.cluster.apply(record);
+    // The record is there and only the driver's last word is lost.
+    let lost = command(&scene, Then::DieBySignal);
+    assert_eq!(names(&scene.cluster.apply(lost)), "Ended");
+    assert_eq!((scene.cluster.phase(&scene.app), outcome_of_step(&scene)), ("KILLED", Some("COMMITTED")));
+
+    // Out of attempts: the reason stays.
+    let mut scene = permitted_scene(At::LastAttempt);
+    let lost = command(&scene, Then::Fail(ErrorClass::Unavailable));
+    scene.cluster.apply(lost);
+    assert_eq!(scene.cluster.phase(&scene.app), "RELAUNCHING");
+    settling(&mut scene);
+    let record = command(&scene, Then::Step);
+    scene.cluster.apply(record);
+    let done = command(&scene, Then::Succeed);
+    scene.cluster.apply(done);
+    assert_eq!(scene.cluster.phase(&scene.app), "FAILED");
+    let fault = scene.cluster.state.application(&scene.app).unwrap().phase.fault().unwrap();
+    assert_eq!((fault.class, fault.code.as_str()), (ErrorClass::Unavailable, "some-code"));
+}
+
+#[test]
+fn a_step_that_nobody_could_settle_is_unknown_and_says_so() {
+    let mut scene = permitted_scene(At::Started);
+    let kill = command(&scene, Then::Kill);
+    scene.cluster.apply(kill);
+    let gone = command(&scene, Then::DieBySignal);
+    scene.cluster.apply(gone);
+    let mut launches = 0;
+    while scene.cluster.phase(&scene.app) == "RELAUNCHING" {
+        settling(&mut scene);
+        launches += 1;
+        let lost = command(&scene, Then::DieBySignal);
+        scene.cluster.apply(lost);
+    }
+    // Two attempts are allowed, of which one was used.
+    assert_eq!(launches, 1 + crate::application::SETTLING_LAUNCHES);
+    assert_eq!((scene.cluster.phase(&scene.app), outcome_of_step(&scene)), ("KILLED", Some("UNKNOWN")));
+
+    // A fault that will not go away is not tried again.
+    let mut scene = permitted_scene(At::Started);
+    for then in [Then::Kill, Then::DieBySignal] {
+        let next = command(&scene, then);
+        scene.cluster.apply(next);
+    }
+    settling(&mut scene);
+    let denied = command(&scene, Then::Fail(ErrorClass::Denied));
+    scene.cluster.apply(denied);
+    assert_eq!((scene.cluster.phase(&scene.app), outcome_of_step(&scene)), ("KILLED", Some("UNKNOWN")));
+}
+
+#[test]
+fn a_client_that_is_gone_leaves_what_it_may_have_committed_unknown() {
+    let mut cluster = Cluster::new();
+    let mut submission = submission(1);
+    submission.options.deploy_mode = DeployMode::Client;
+    let Event::Submitted { app, driver, epoch, .. } = cluster.apply(Command::Submit(submission)).remove(0) else {
+        panic!("refused");
+    };
+    let table = "bronze.a".to_owned();
+    let wanted = Command::PermitCommit { driver: driver.clone(), epoch, table, run_number: 0, inputs: String::new() };
+    permitted(&cluster.apply(wanted));
+    cluster.apply(Command::DriverLost { driver, epoch, reason: "silent".to_owned() });
+    assert_eq!(cluster.phase(&app), "FAILED");
+    assert_eq!(cluster.state.application(&app).unwrap().steps["bronze.a"].outcome, "UNKNOWN");
 }
 
 #[test]

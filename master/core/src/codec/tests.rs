@@ -8,7 +8,7 @@ use crate::step::{Expectation, Step};
 use crate::worker::WorkerState;
 
 /// Bytes that version 1 wrote. They are never edited; a new variant or field adds a line.
-const GOLDEN: [&str; 14] = [
+const GOLDEN: [&str; 15] = [
     r#"{"format":1,"at_ms":5,"command":{"submit":{"id":"s-1","pipeline":"{\"a\":\"é\"}","options":{"name":"n","job_name":"j","total_executor_cores":4,"driver_memory_bytes":512,"supervise":true,"max_attempts":3,"deploy_mode":"cluster"}}}}"#,
     r#"{"format":1,"at_ms":5,"command":{"assign_driver":{"driver":"driver-1","worker":"worker-1"}}}"#,
     r#"{"format":1,"at_ms":5,"command":{"driver_started":{"driver":"driver-1","epoch":9}}}"#,
@@ -23,13 +23,14 @@ const GOLDEN: [&str; 14] = [
     r#"{"format":1,"at_ms":5,"command":{"permit_commit":{"driver":"driver-1","epoch":9,"table":"a.b"}}}"#,
     r#"{"format":1,"at_ms":5,"command":{"worker_left":{"worker":"worker-1"}}}"#,
     r#"{"format":1,"at_ms":5,"command":{"submit":{"id":"s-2","pipeline":"{}","options":{"name":"n","job_name":"j","total_executor_cores":4,"driver_memory_bytes":512,"supervise":true,"max_attempts":3,"deploy_mode":"cluster"},"bound":{"applications":6,"pipelines_bytes":7}}}}"#,
+    r#"{"format":1,"at_ms":5,"command":{"permit_commit":{"driver":"driver-1","epoch":9,"table":"a.b","run_number":7,"inputs":"d1"}}}"#,
 ];
 
 /// Workers as version 1 wrote them into snapshots, and one line per state that was added since.
 const GOLDEN_WORKERS: [&str; 3] =
     [r#""alive""#, r#"{"lost":{"at_ms":7,"reason":"r"}}"#, r#"{"decommissioned":{"at_ms":7}}"#];
 
-fn commands() -> [Command; 14] {
+fn commands() -> [Command; 15] {
     let driver = || "driver-1".parse().unwrap();
     let worker = || "worker-1".parse().unwrap();
     let options = Options {
@@ -82,7 +83,13 @@ fn commands() -> [Command; 14] {
         Command::WorkerRegistered(registration),
         Command::WorkerBack { worker: worker() },
         Command::WorkerLost { worker: worker(), reason: "r".to_owned() },
-        Command::PermitCommit { driver: driver(), epoch: 9, table: "a.b".to_owned() },
+        Command::PermitCommit {
+            driver: driver(),
+            epoch: 9,
+            table: "a.b".to_owned(),
+            run_number: 0,
+            inputs: String::new(),
+        },
         Command::WorkerLeft { worker: worker() },
         Command::Submit(Submission {
             id: "s-2".parse().unwrap(),
@@ -90,6 +97,13 @@ fn commands() -> [Command; 14] {
             options: options.clone(),
             bound: Some(QueueBound { applications: 6, pipelines_bytes: 7 }),
         }),
+        Command::PermitCommit {
+            driver: driver(),
+            epoch: 9,
+            table: "a.b".to_owned(),
+            run_number: 7,
+            inputs: "d1".to_owned(),
+        },
     ]
 }
 
@@ -120,6 +134,13 @@ fn workers_of_every_state_are_read_from_snapshots_for_ever_and_still_written_so(
         assert_eq!(read.workers().next().unwrap().state, state);
         assert_eq!(String::from_utf8(encode_state(&read).unwrap()).unwrap(), bytes);
     }
+}
+
+#[test]
+fn permits_of_snapshots_from_before_inputs_were_bound_are_read() {
+    let permit: crate::application::Permit = serde_json::from_str(r#"{"index":4,"epoch":3}"#).unwrap();
+    assert_eq!((permit.index, permit.epoch, permit.inputs.as_str()), (4, 3, ""));
+    assert_eq!(serde_json::to_string(&permit).unwrap(), r#"{"index":4,"epoch":3}"#);
 }
 
 #[test]

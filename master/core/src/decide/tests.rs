@@ -278,7 +278,7 @@ fn a_client_that_does_not_call_is_lost() {
     let driver = leader.submit(DeployMode::Client);
     leader.after(30_000);
     assert_eq!(leader.decide(), []);
-    leader.observed.clients.insert(driver.clone(), leader.observed.now_ms);
+    leader.observed.calls.insert(driver.clone(), leader.observed.now_ms);
     leader.after(30_000);
     assert_eq!(leader.decide(), []);
     leader.after(1);
@@ -286,6 +286,26 @@ fn a_client_that_does_not_call_is_lost() {
     assert!(matches!(commands.as_slice(), [Command::DriverLost { .. }]));
     leader.apply(commands[0].clone());
     assert_eq!(leader.state.application_of(&driver).unwrap().phase.name(), "FAILED");
+}
+
+#[test]
+fn a_driver_that_its_worker_lists_and_that_does_not_call_is_lost_unless_it_is_to_end() {
+    let mut leader = Leader::new();
+    let (driver, worker, epoch) = leader.launched();
+    let app = leader.state.application_of(&driver).unwrap().id.clone();
+    leader.apply(Command::DriverStarted { driver: driver.clone(), epoch });
+    leader.observed.calls.insert(driver.clone(), leader.observed.now_ms);
+    let pass = |leader: &mut Leader, ms: u64| {
+        leader.after(ms);
+        leader.heartbeat(&worker, &[(&driver, epoch)]);
+    };
+    pass(&mut leader, 30_000);
+    assert_eq!(leader.decide(), []);
+    pass(&mut leader, 1);
+    let reason = "it did not call for 30000 ms".to_owned();
+    assert_eq!(leader.decide(), [Command::DriverLost { driver: driver.clone(), epoch, reason }]);
+    leader.apply(Command::Kill { app });
+    assert_eq!(leader.decide(), [], "its worker is ending it");
 }
 
 #[test]

@@ -68,10 +68,12 @@ impl Owner {
         }
     }
 
-    fn send_launch(&mut self, launch: Launch, message: v1::LaunchTask) {
+    fn send_launch(&mut self, launch: Launch, mut message: v1::LaunchTask) {
         let Some(link) = self.links.get_mut(&launch.worker) else { return };
         if let Some(entry) = self.entries.get_mut(&launch.attempt.query) {
             entry.announce(link);
+            message.app_id.clone_from(&entry.prepare.app_id);
+            message.epoch = entry.prepare.epoch;
         }
         link.send(ToWorker::LaunchTask(message));
         link.watch(launch.attempt.query, launch.attempt.attempt, Instant::now());

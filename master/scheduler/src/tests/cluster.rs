@@ -39,6 +39,8 @@ use crate::{Scheduler, SchedulerSettings, WorkerInfo};
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 /// A scan that is always cut.
 pub(crate) const HUGE: u64 = u64::MAX;
+/// Of the driver that runs the queries.
+pub(crate) const EPOCH: u64 = 7;
 
 /// What a test worker does with a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,7 +167,7 @@ impl Cluster {
             value.map(|value| v1::Setting { key, value })
         });
         v1::RunQueryRequest {
-            driver: None,
+            driver: Some(v1::DriverIdentity { driver_id: "driver-1".to_owned(), epoch: EPOCH }),
             query_id: uuid::Uuid::new_v4().to_string(),
             label: "a step".to_owned(),
             plan: codec::encode_plan(&plan, codec::codec().as_ref()).unwrap().into(),

@@ -7,7 +7,7 @@ use lake_proto::v1::master_message::Message;
 use lake_proto::v1::query_event::Event;
 use lake_proto::{ErrorClass, v1};
 
-use super::cluster::{Cluster, DEADLINE, HUGE, Reaction, app, launches, once, read_answer};
+use super::cluster::{Cluster, DEADLINE, EPOCH, HUGE, Reaction, app, launches, once, read_answer};
 use crate::SchedulerSettings;
 
 const COUNT: &str = "SELECT item, count(*) FROM orders GROUP BY item";
@@ -25,6 +25,13 @@ async fn a_query_is_announced_once_to_each_worker_and_dropped_there_at_its_end()
         let log: Vec<_> = cluster.sent().into_iter().filter(|(id, _)| id.as_str() == worker).collect();
         assert!(matches!(&log[0].1, Message::PrepareQuery(prepare) if prepare.app_id == app().as_str()));
         assert!(matches!(log.last().unwrap().1, Message::DropQuery(_)));
+        let told = |message: &Message| match message {
+            Message::PrepareQuery(prepare) => Some((prepare.app_id.clone(), prepare.epoch)),
+            Message::LaunchTask(launch) => Some((launch.app_id.clone(), launch.epoch)),
+            _ => None,
+        };
+        let owner = (app().as_str().to_owned(), EPOCH);
+        assert!(log.iter().filter_map(|(_, message)| told(message)).all(|told| told == owner));
         let announced = log.iter().filter(|(_, message)| matches!(message, Message::PrepareQuery(_))).count();
         assert_eq!(announced, 1);
     }
