@@ -278,6 +278,15 @@ fn every_move_of_a_driver() {
 }
 
 #[test]
+fn a_query_that_takes_workers_down_is_not_launched_again() {
+    let mut scene = scene(At::Started);
+    let failure = Fault::new(ErrorClass::Resource, "worker-losses", "q lost 3 workers");
+    let (driver, epoch) = (scene.driver.clone(), scene.epoch);
+    scene.cluster.apply(Command::DriverFinished { driver, epoch, failure: Some(failure) });
+    assert_eq!(scene.cluster.phase(&scene.app), "FAILED");
+}
+
+#[test]
 fn an_older_epoch_may_neither_record_nor_finish() {
     let mut scene = scene(At::Started);
     let old = scene.epoch;
