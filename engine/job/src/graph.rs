@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::errors::Code;
-use crate::lower::Context;
+use crate::lower::Lowering;
 use crate::lower::{sources, tables};
 use crate::names;
 use crate::pipeline::{Read, Table, TableName};
@@ -15,10 +15,10 @@ use crate::suggest::closest;
 pub(crate) fn resolve(
     mut drafts: Vec<tables::Draft>,
     sources: &[sources::Draft],
-    context: &mut Context<'_>,
+    lowering: &mut Lowering<'_>,
 ) -> Vec<Table> {
-    let known_sources = check_names(&drafts, sources, context);
-    check_locations(&drafts, context);
+    let known_sources = check_names(&drafts, sources, lowering);
+    check_locations(&drafts, lowering);
     let positions: BTreeMap<TableName, usize> =
         drafts.iter().enumerate().rev().map(|(index, draft)| (draft.name().clone(), index)).collect();
     let mut dependencies: Vec<Vec<usize>> = Vec::with_capacity(drafts.len());
@@ -26,13 +26,13 @@ pub(crate) fn resolve(
         let mut reads: Vec<Read> = Vec::new();
         let mut needed: Vec<usize> = Vec::new();
         for reference in &draft.references {
-            let Some(read) = read(reference, &known_sources, &positions, context) else { continue };
+            let Some(read) = read(reference, &known_sources, &positions, lowering) else { continue };
             if let Read::Table(name) = &read
                 && let Some(position) = positions.get(name)
             {
                 if *position == index {
                     let message = format!("table {name} reads itself");
-                    context.error(&reference.place, Code::Cycle, reference.key, message);
+                    lowering.error(&reference.place, Code::Cycle, reference.key, message);
                     continue;
                 }
                 needed.push(*position);
@@ -44,13 +44,13 @@ pub(crate) fn resolve(
         draft.table.reads = reads;
         dependencies.push(needed);
     }
-    let order = order(&drafts, &dependencies, context);
+    let order = order(&drafts, &dependencies, lowering);
     let mut slots: Vec<Option<Table>> = drafts.into_iter().map(|draft| Some(draft.table)).collect();
     order.into_iter().filter_map(|index| slots.get_mut(index)?.take()).collect()
 }
 
 /// Names are unique among tables and sources together. Returns the sources' names.
-fn check_names(drafts: &[tables::Draft], sources: &[sources::Draft], context: &mut Context<'_>) -> BTreeSet<String> {
+fn check_names(drafts: &[tables::Draft], sources: &[sources::Draft], lowering: &mut Lowering<'_>) -> BTreeSet<String> {
     let mut first: BTreeMap<String, (&str, u32)> = BTreeMap::new();
     let named = sources
         .iter()
@@ -59,7 +59,7 @@ fn check_names(drafts: &[tables::Draft], sources: &[sources::Draft], context: &m
     for (name, kind, place) in named {
         if let Some((other, line)) = first.get(&name) {
             let message = format!("'{name}' is already the name of the {other} in line {line}");
-            context.report.push(place.error(Code::DuplicateName, format!("{kind}.name"), message));
+            lowering.report.push(place.error(Code::DuplicateName, format!("{kind}.name"), message));
             continue;
         }
         first.insert(name, (kind, place.position().line));
@@ -68,7 +68,7 @@ fn check_names(drafts: &[tables::Draft], sources: &[sources::Draft], context: &m
 }
 
 /// No table lies at or below another one's location.
-fn check_locations(drafts: &[tables::Draft], context: &mut Context<'_>) {
+fn check_locations(drafts: &[tables::Draft], lowering: &mut Lowering<'_>) {
     let mut located: Vec<(String, usize)> = drafts
         .iter()
         .enumerate()
@@ -90,7 +90,7 @@ fn check_locations(drafts: &[tables::Draft], context: &mut Context<'_>) {
         let relation = if location == above { "the location of" } else { "inside" };
         let message =
             format!("{} is {relation} table {}, {}", draft.table.location, other.name(), other.table.location);
-        context.report.push(draft.location_place.error(Code::LocationOverlap, "table.path", message));
+        lowering.report.push(draft.location_place.error(Code::LocationOverlap, "table.path", message));
     }
 }
 
@@ -98,7 +98,7 @@ fn read(
     reference: &tables::Reference,
     sources: &BTreeSet<String>,
     positions: &BTreeMap<TableName, usize>,
-    context: &mut Context<'_>,
+    lowering: &mut Lowering<'_>,
 ) -> Option<Read> {
     let written = reference.parts.join(".");
     let lower = written.to_ascii_lowercase();
@@ -106,7 +106,7 @@ fn read(
         [_] | [_, _] if reference.parts.iter().all(|part| names::is_identifier(part)) => names::table_name(&lower)?,
         _ => {
             let message = format!("'{written}' names no source or table: expected a source, schema.table or table");
-            context.error(&reference.place, Code::InvalidName, reference.key, message);
+            lowering.error(&reference.place, Code::InvalidName, reference.key, message);
             return None;
         }
     };
@@ -117,15 +117,16 @@ fn read(
         return Some(Read::Table(name));
     }
     // Declared, but wrong: that is already said.
-    if context.declared.tables.contains(&lower) || (name.schema.is_empty() && context.declared.sources.contains(&lower))
+    if lowering.declared.tables.contains(&lower)
+        || (name.schema.is_empty() && lowering.declared.sources.contains(&lower))
     {
         return None;
     }
     if !name.schema.is_empty() {
         return Some(Read::External(name));
     }
-    if context.declared.is_complete {
-        unknown(reference, &written, &name, positions, context);
+    if lowering.declared.is_complete {
+        unknown(reference, &written, &name, positions, lowering);
     }
     None
 }
@@ -135,20 +136,20 @@ fn unknown(
     written: &str,
     name: &TableName,
     positions: &BTreeMap<TableName, usize>,
-    context: &mut Context<'_>,
+    lowering: &mut Lowering<'_>,
 ) {
     let message = format!("'{written}' is neither a source nor a table of this job");
     let mut error = reference.place.error(Code::UnknownTable, reference.key, message);
-    if context.report.has_room() {
+    if lowering.report.has_room() {
         let qualified = positions.keys().find(|known| known.table == name.table).map(ToString::to_string);
-        let declared = context.declared.sources.iter().chain(&context.declared.tables);
+        let declared = lowering.declared.sources.iter().chain(&lowering.declared.tables);
         error.suggestion = qualified.or_else(|| closest(written, declared.map(String::as_str)));
     }
-    context.report.push(error);
+    lowering.report.push(error);
 }
 
 /// Indexes of the tables, each after those it depends on; of those that are free, the first of the file comes first.
-fn order(drafts: &[tables::Draft], dependencies: &[Vec<usize>], context: &mut Context<'_>) -> Vec<usize> {
+fn order(drafts: &[tables::Draft], dependencies: &[Vec<usize>], lowering: &mut Lowering<'_>) -> Vec<usize> {
     let mut missing: Vec<BTreeSet<usize>> =
         dependencies.iter().map(|needed| needed.iter().copied().collect()).collect();
     let mut readers: Vec<Vec<usize>> = vec![Vec::new(); dependencies.len()];
@@ -174,7 +175,7 @@ fn order(drafts: &[tables::Draft], dependencies: &[Vec<usize>], context: &mut Co
         }
         // What is left waits for a circle. It is reported and taken as done, so that a second one is found as well.
         let Some(circle) = circle(&waiting, &missing) else { return order };
-        report_circle(&circle, drafts, context);
+        report_circle(&circle, drafts, lowering);
         for index in circle {
             waiting.remove(&index);
             free.insert(index);
@@ -198,7 +199,7 @@ fn circle(waiting: &BTreeSet<usize>, missing: &[BTreeSet<usize>]) -> Option<Vec<
     Some(circle)
 }
 
-fn report_circle(circle: &[usize], drafts: &[tables::Draft], context: &mut Context<'_>) {
+fn report_circle(circle: &[usize], drafts: &[tables::Draft], lowering: &mut Lowering<'_>) {
     let members: Vec<&tables::Draft> = circle.iter().filter_map(|index| drafts.get(*index)).collect();
     let (Some(first), Some(next)) = (members.first(), members.get(1)) else { return };
     let mut names: Vec<String> = members.iter().map(|draft| draft.name().to_string()).collect();
@@ -207,5 +208,5 @@ fn report_circle(circle: &[usize], drafts: &[tables::Draft], context: &mut Conte
     let next = next.name().to_string();
     let reference = first.references.iter().find(|reference| reference.parts.join(".").eq_ignore_ascii_case(&next));
     let (place, key) = reference.map_or((&first.name_place, "table.name"), |found| (&found.place, found.key));
-    context.error(place, Code::Cycle, key, message);
+    lowering.error(place, Code::Cycle, key, message);
 }

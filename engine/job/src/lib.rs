@@ -39,7 +39,7 @@ pub use pipeline::*;
 
 use document::{Place, SourceFile};
 use errors::Report;
-use lower::{Context, Declared};
+use lower::{Declared, Lowering};
 
 /// The largest job.toml or SQL file that is read.
 pub const MAX_FILE_BYTES: usize = 1 << 20;
@@ -160,9 +160,9 @@ pub fn parse(file: &str, text: &str, options: &LoadOptions, sql_files: &SqlFiles
 
     let path = location::normal(&options.working_directory.join(file));
     let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
-    let mut context = Context { options, file, folder, params, sql_files, declared, report };
-    let pipeline = lower::lower(&root, &mut context);
-    context.report.finish(pipeline)
+    let mut lowering = Lowering { options, file, folder, params, sql_files, declared, report };
+    let pipeline = lower::lower(&root, &mut lowering);
+    lowering.report.finish(pipeline)
 }
 
 #[cfg(test)]

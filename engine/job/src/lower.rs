@@ -20,8 +20,8 @@ mod properties;
 pub(crate) mod sources;
 pub(crate) mod tables;
 
-/// What every part of the reader needs.
-pub(crate) struct Context<'a> {
+/// One job on its way from the file to its meaning: what every part needs, and what is wrong so far.
+pub(crate) struct Lowering<'a> {
     pub(crate) options: &'a LoadOptions,
     /// job.toml as the user named it.
     pub(crate) file: &'a str,
@@ -61,7 +61,7 @@ impl Declared {
     }
 }
 
-impl Context<'_> {
+impl Lowering<'_> {
     pub(crate) fn error(&mut self, place: &Place, code: Code, key: &str, message: impl Into<String>) {
         self.report.push(place.error(code, key, message));
     }
@@ -101,47 +101,47 @@ fn origin(place: &Place) -> Origin {
 }
 
 /// The pipeline of a checked tree; `None`, or errors in the report, when it has none.
-pub(crate) fn lower(root: &Node, context: &mut Context<'_>) -> Option<Pipeline> {
+pub(crate) fn lower(root: &Node, lowering: &mut Lowering<'_>) -> Option<Pipeline> {
     let file: spec::File = match decode(root) {
         Ok(file) => file,
         Err(failure) => {
-            context.error(&root.place, Code::InvalidValue, "", failure.to_string());
+            lowering.error(&root.place, Code::InvalidValue, "", failure.to_string());
             return None;
         }
     };
-    let name = job_name(&file.job, root, context);
-    let timeout_ms = timeout(&file.job, root, context);
+    let name = job_name(&file.job, root, lowering);
+    let timeout_ms = timeout(&file.job, root, lowering);
     let warehouse = root.get("warehouse")?;
     let root_place = warehouse.place_of("root");
-    let warehouse_root = context.location(&file.warehouse.root, root_place, "warehouse.root");
+    let warehouse_root = lowering.location(&file.warehouse.root, root_place, "warehouse.root");
     let warehouse_root = warehouse_root.map(|url| url.trim_end_matches('/').to_owned());
     if warehouse_root.as_deref().is_some_and(has_pattern) {
-        context.error(root_place, Code::InvalidUrl, "warehouse.root", "expected a folder, found a pattern");
+        lowering.error(root_place, Code::InvalidUrl, "warehouse.root", "expected a folder, found a pattern");
     }
 
-    let storage = profiles::storage(&file.storage, root.get("storage"), context);
-    let connections = profiles::connections(&file.connection, root.get("connection"), context);
+    let storage = profiles::storage(&file.storage, root.get("storage"), lowering);
+    let connections = profiles::connections(&file.connection, root.get("connection"), lowering);
     let source_nodes = root.get("source").map_or(&[][..], Node::items);
-    let sources: Vec<_> = file.source.iter().zip(source_nodes).map(|(s, n)| sources::source(s, n, context)).collect();
+    let sources: Vec<_> = file.source.iter().zip(source_nodes).map(|(s, n)| sources::source(s, n, lowering)).collect();
     let table_nodes = root.get("table").map_or(&[][..], Node::items);
-    if table_nodes.is_empty() && context.declared.tables.is_empty() && context.report.count() == 0 {
+    if table_nodes.is_empty() && lowering.declared.tables.is_empty() && lowering.report.count() == 0 {
         let message = "the job fills no table: expected at least one [[table]]";
-        context.error(&root.place, Code::MissingKey, "table", message);
+        lowering.error(&root.place, Code::MissingKey, "table", message);
     }
     let mut drafts = Vec::new();
     for (table, node) in file.table.iter().zip(table_nodes) {
-        drafts.extend(tables::draft(table, node, warehouse_root.as_deref(), context));
+        drafts.extend(tables::draft(table, node, warehouse_root.as_deref(), lowering));
     }
     let sources: Vec<sources::Draft> = sources.into_iter().flatten().collect();
-    let tables = graph::resolve(drafts, &sources, context);
-    if context.report.count() > 0 {
+    let tables = graph::resolve(drafts, &sources, lowering);
+    if lowering.report.count() > 0 {
         return None;
     }
     let pipeline = Pipeline {
         name,
         max_attempts: file.job.max_attempts.unwrap_or(lake_proto::DEFAULT_MAX_ATTEMPTS),
         timeout_ms,
-        params: std::mem::take(&mut context.params).into_values(),
+        params: std::mem::take(&mut lowering.params).into_values(),
         warehouse_root: warehouse_root?,
         storage,
         connections,
@@ -149,11 +149,11 @@ pub(crate) fn lower(root: &Node, context: &mut Context<'_>) -> Option<Pipeline> 
         tables,
         external_locations: BTreeMap::new(),
     };
-    select::select(pipeline, context.options, &mut context.report)
+    select::select(pipeline, lowering.options, &mut lowering.report)
 }
 
-fn job_name(job: &spec::Job, root: &Node, context: &mut Context<'_>) -> String {
-    let (name, place) = match &context.options.name {
+fn job_name(job: &spec::Job, root: &Node, lowering: &mut Lowering<'_>) -> String {
+    let (name, place) = match &lowering.options.name {
         Some(name) => (name.clone(), Place::flag("--name")),
         None => (job.name.clone(), root.get("job").map_or(&root.place, |job| job.place_of("name")).clone()),
     };
@@ -162,19 +162,19 @@ fn job_name(job: &spec::Job, root: &Node, context: &mut Context<'_>) -> String {
             "'{name}' is not a job name: expected letters, digits, '_', '-' or '.', at most 128, not beginning with '.' \
              or '-'"
         );
-        context.error(&place, Code::InvalidName, "job.name", message);
+        lowering.error(&place, Code::InvalidName, "job.name", message);
     }
     name
 }
 
-fn timeout(job: &spec::Job, root: &Node, context: &mut Context<'_>) -> Option<u64> {
+fn timeout(job: &spec::Job, root: &Node, lowering: &mut Lowering<'_>) -> Option<u64> {
     let written = job.timeout.as_ref()?;
     let limit = units::duration_ms(written).and_then(|limit| match limit {
         0 => Err("expected a duration above zero; leave the key out for no limit".to_owned()),
         limit => Ok(limit),
     });
     let place = root.get("job").map_or(&root.place, |job| job.place_of("timeout"));
-    limit.map_err(|message| context.error(place, Code::InvalidValue, "job.timeout", message)).ok()
+    limit.map_err(|message| lowering.error(place, Code::InvalidValue, "job.timeout", message)).ok()
 }
 
 fn has_pattern(url: &str) -> bool {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use url::Url;
 
-use super::Context;
+use super::Lowering;
 use crate::document::{Node, Place};
 use crate::errors::Code;
 use crate::pipeline::{ConnectionProfile, Setting, StorageProfile};
@@ -21,22 +21,27 @@ enum Literal {
 pub(super) fn storage(
     written: &BTreeMap<String, spec::Storage>,
     section: Option<&Node>,
-    context: &mut Context<'_>,
+    lowering: &mut Lowering<'_>,
 ) -> BTreeMap<String, StorageProfile> {
     let mut profiles = BTreeMap::new();
     for entry in section.map_or(&[][..], Node::entries) {
         let Some(profile) = written.get(&entry.key) else { continue };
         let key = format!("storage.{:?}", entry.key);
-        let prefix = location::resolve(&entry.key, &context.folder).ok().filter(|url| url.starts_with("s3://"));
+        let prefix = location::resolve(&entry.key, &lowering.folder).ok().filter(|url| url.starts_with("s3://"));
         let Some(prefix) = prefix else {
             let message = "expected a URL prefix such as [storage.\"s3://bucket\"]";
-            context.error(&entry.place, Code::InvalidUrl, &key, message);
+            lowering.error(&entry.place, Code::InvalidUrl, &key, message);
             continue;
         };
         let prefix = prefix.trim_end_matches('/').to_owned();
-        let options = storage_options(profile, &entry.node, &key, context);
+        let options = storage_options(profile, &entry.node, &key, lowering);
         if profiles.insert(prefix.clone(), StorageProfile { options }).is_some() {
-            context.error(&entry.place, Code::DuplicateName, &key, format!("'{prefix}' already has a storage profile"));
+            lowering.error(
+                &entry.place,
+                Code::DuplicateName,
+                &key,
+                format!("'{prefix}' already has a storage profile"),
+            );
         }
     }
     profiles
@@ -46,7 +51,7 @@ fn storage_options(
     profile: &spec::Storage,
     node: &Node,
     key: &str,
-    context: &mut Context<'_>,
+    lowering: &mut Lowering<'_>,
 ) -> BTreeMap<String, Setting> {
     let settings = [
         ("endpoint", &profile.endpoint, Literal::Plain),
@@ -57,7 +62,7 @@ fn storage_options(
     ];
     let mut options = BTreeMap::new();
     for (name, value, literal) in settings {
-        let setting = value.as_ref().and_then(|value| setting(value, literal, node, key, name, context));
+        let setting = value.as_ref().and_then(|value| setting(value, literal, node, key, name, lowering));
         options.extend(setting.map(|setting| (name.to_owned(), setting)));
     }
     for (name, flag) in [("allow_http", profile.allow_http), ("virtual_hosted_style", profile.virtual_hosted_style)] {
@@ -67,13 +72,13 @@ fn storage_options(
         let url = Url::parse(endpoint).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
         let (place, key) = (node.place_of("endpoint"), format!("{key}.endpoint"));
         match url {
-            None => context.error(place, Code::InvalidUrl, &key, "expected http://host:port or https://host:port"),
+            None => lowering.error(place, Code::InvalidUrl, &key, "expected http://host:port or https://host:port"),
             Some(url) if has_password(&url) => {
-                context.error(place, Code::LiteralSecret, &key, "a password must not be written in job.toml");
+                lowering.error(place, Code::LiteralSecret, &key, "a password must not be written in job.toml");
             }
             Some(url) if url.scheme() == "http" && profile.allow_http == Some(false) => {
                 let message = "an http:// endpoint does not go with allow_http = false";
-                context.error(place, Code::KeyCombination, &key, message);
+                lowering.error(place, Code::KeyCombination, &key, message);
             }
             Some(_) => {}
         }
@@ -85,7 +90,7 @@ fn storage_options(
 pub(super) fn connections(
     written: &BTreeMap<String, spec::Connection>,
     section: Option<&Node>,
-    context: &mut Context<'_>,
+    lowering: &mut Lowering<'_>,
 ) -> BTreeMap<String, ConnectionProfile> {
     let mut profiles = BTreeMap::new();
     for entry in section.map_or(&[][..], Node::entries) {
@@ -93,31 +98,31 @@ pub(super) fn connections(
         let key = format!("connection.{}", entry.key);
         if !names::is_identifier(&entry.key) {
             let message = format!("'{}' is not a connection name: expected {}", entry.key, names::RULE);
-            context.error(&entry.place, Code::InvalidName, &key, message);
+            lowering.error(&entry.place, Code::InvalidName, &key, message);
         }
-        let url = setting(&connection.url, Literal::Plain, &entry.node, &key, "url", context);
+        let url = setting(&connection.url, Literal::Plain, &entry.node, &key, "url", lowering);
         if let Some(Setting::Literal(url)) = &url {
-            check_postgres_url(url, entry.node.place_of("url"), &format!("{key}.url"), context);
+            check_postgres_url(url, entry.node.place_of("url"), &format!("{key}.url"), lowering);
         }
         let password = connection.password.as_ref();
-        let password = password.and_then(|v| setting(v, Literal::Secret, &entry.node, &key, "password", context));
+        let password = password.and_then(|v| setting(v, Literal::Secret, &entry.node, &key, "password", lowering));
         let Some(url) = url else { continue };
         profiles.insert(entry.key.clone(), ConnectionProfile::Postgres { url, password });
     }
     profiles
 }
 
-fn check_postgres_url(text: &str, place: &Place, key: &str, context: &mut Context<'_>) {
+fn check_postgres_url(text: &str, place: &Place, key: &str, lowering: &mut Lowering<'_>) {
     let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "postgres" | "postgresql") && url.has_host());
     match url {
         None => {
             let message = "expected postgres://user@host:port/database, with the password under 'password'";
-            context.error(place, Code::InvalidUrl, key, message);
+            lowering.error(place, Code::InvalidUrl, key, message);
         }
         Some(url) if has_password(&url) => {
             let message = "a password must not be written in job.toml: take it out of the URL and add \
                            password = { env = \"PGPASSWORD\" }, or take the whole URL from url = { env = \"...\" }";
-            context.error(place, Code::LiteralSecret, key, message);
+            lowering.error(place, Code::LiteralSecret, key, message);
         }
         Some(_) => {}
     }
@@ -133,7 +138,7 @@ fn setting(
     node: &Node,
     parent: &str,
     name: &str,
-    context: &mut Context<'_>,
+    lowering: &mut Lowering<'_>,
 ) -> Option<Setting> {
     let (place, key) = (node.place_of(name), format!("{parent}.{name}"));
     match (value, literal) {
@@ -148,21 +153,21 @@ fn setting(
                 "a secret must not be written in job.toml: use {name} = {{ env = \"{variable}\" }} or \
                  {{ file = \"/run/secrets/{name}\" }}"
             );
-            context.error(place, Code::LiteralSecret, &key, message);
+            lowering.error(place, Code::LiteralSecret, &key, message);
             None
         }
         (spec::Value::Text(text), Literal::Plain) => Some(Setting::Literal(text.clone())),
         (spec::Value::Env(spec::EnvReference { env }), _) => {
             if env.is_empty() || env.contains(['=', '\0', ' ']) {
                 let message = format!("expected the name of an environment variable, found '{env}'");
-                context.error(place, Code::InvalidValue, &key, message);
+                lowering.error(place, Code::InvalidValue, &key, message);
             }
             Some(Setting::Env(env.clone()))
         }
         (spec::Value::File(spec::FileReference { file }), _) => {
             if !file.starts_with('/') {
                 let message = format!("expected an absolute path: it is read where the job runs; found '{file}'");
-                context.error(place, Code::InvalidValue, &key, message);
+                lowering.error(place, Code::InvalidValue, &key, message);
             }
             Some(Setting::File(file.clone()))
         }

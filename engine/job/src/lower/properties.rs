@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Context;
+use super::Lowering;
 use crate::document::Node;
 use crate::errors::Code;
 use crate::suggest::closest;
@@ -84,60 +84,60 @@ const LEAST_TRANSACTION_RETENTION: Duration = Duration::from_secs(30 * 86_400);
 const LONGEST_INTERVAL: Duration = Duration::from_secs(1_000 * 366 * 86_400);
 
 /// The properties as they are written into the table.
-pub(super) fn properties(written: &spec::Table, node: &Node, context: &mut Context<'_>) -> BTreeMap<String, String> {
+pub(super) fn properties(written: &spec::Table, node: &Node, lowering: &mut Lowering<'_>) -> BTreeMap<String, String> {
     let mut properties = BTreeMap::new();
     let Some(node) = node.get("properties") else { return properties };
     for (key, value) in &written.properties {
         let value = value.to_string();
         if key.to_ascii_lowercase().starts_with("delta.") {
-            check(key, &value, node, context);
+            check(key, &value, node, lowering);
         }
         properties.insert(key.clone(), value);
     }
     properties
 }
 
-fn check(key: &str, value: &str, node: &Node, context: &mut Context<'_>) {
+fn check(key: &str, value: &str, node: &Node, lowering: &mut Lowering<'_>) {
     let path = format!("table.properties.{key:?}");
     if let Some(name) = key.strip_prefix(CONSTRAINT) {
-        constraint(name, key, node, &path, context);
+        constraint(name, key, node, &path, lowering);
         return;
     }
     let not_honoured = NOT_HONOURED.iter().find(|(known, _)| *known == key).map(|(_, why)| *why);
     if let Some(why) = not_honoured.or_else(|| key.starts_with(FEATURE).then_some(PROTOCOL)) {
         let message = format!("property '{key}' is not honoured by this version of lake: {why}; leave it out");
-        context.error(node.key_place(key), Code::NotSupported, &path, message);
+        lowering.error(node.key_place(key), Code::NotSupported, &path, message);
         return;
     }
     let Some((_, kind)) = KNOWN.iter().find(|(known, _)| *known == key) else {
         let mut error = node.key_place(key).error(Code::UnknownKey, &path, format!("Delta has no property '{key}'"));
-        if context.report.has_room() {
+        if lowering.report.has_room() {
             let candidates = KNOWN.iter().map(|(known, _)| *known).chain(NOT_HONOURED.iter().map(|(known, _)| *known));
             error.suggestion = closest(key, candidates);
         }
-        context.report.push(error);
+        lowering.report.push(error);
         return;
     };
     if let Err(expected) = kind.check(value) {
         let message = format!("expected {expected}, found '{value}'");
-        context.error(node.place_of(key), Code::InvalidValue, &path, message);
+        lowering.error(node.place_of(key), Code::InvalidValue, &path, message);
     }
 }
 
 /// `delta.constraints.<name>`: a condition that every row of the table must fulfil, whoever writes it.
-fn constraint(name: &str, key: &str, node: &Node, path: &str, context: &mut Context<'_>) {
+fn constraint(name: &str, key: &str, node: &Node, path: &str, lowering: &mut Lowering<'_>) {
     if !names::is_identifier(name) {
         let message = format!("'{name}' is not a name of a constraint: expected {}", names::RULE);
-        context.error(node.key_place(key), Code::InvalidName, path, message);
+        lowering.error(node.key_place(key), Code::InvalidName, path, message);
     }
     let Some(text) = node.get(key).and_then(Node::text) else {
-        context.error(node.place_of(key), Code::WrongType, path, "expected a condition as a text");
+        lowering.error(node.place_of(key), Code::WrongType, path, "expected a condition as a text");
         return;
     };
-    if context.is_substituted(text)
+    if lowering.is_substituted(text)
         && let Err(problem) = sql::check_expression(&text.text)
     {
-        context.sql_problem(text, path, problem);
+        lowering.sql_problem(text, path, problem);
     }
 }
 

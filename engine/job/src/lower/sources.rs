@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Context, origin, suggest};
+use super::{Lowering, origin, suggest};
 use crate::document::{Node, Place};
 use crate::errors::Code;
 use crate::pipeline::{
@@ -23,49 +23,56 @@ pub(crate) struct Draft {
 }
 
 /// A source; `None` when an error about it is in the report.
-pub(super) fn source(written: &spec::Source, node: &Node, context: &mut Context<'_>) -> Option<Draft> {
-    let before = context.report.count();
+pub(super) fn source(written: &spec::Source, node: &Node, lowering: &mut Lowering<'_>) -> Option<Draft> {
+    let before = lowering.report.count();
     let name_place = node.place_of("name").clone();
     if !names::is_identifier(&written.name) {
         let message = format!("'{}' is not a source name: expected {}", written.name, names::RULE);
-        context.error(&name_place, Code::InvalidName, "source.name", message);
+        lowering.error(&name_place, Code::InvalidName, "source.name", message);
     }
     let kind = written.kind.unwrap_or(match written.connection {
         Some(_) => spec::SourceKind::Postgres,
         None => spec::SourceKind::Files,
     });
     let (input, other_keys, kind_name) = match kind {
-        spec::SourceKind::Files => (files(written, node, context).map(SourceInput::Files), &POSTGRES_KEYS[..], "files"),
+        spec::SourceKind::Files => {
+            (files(written, node, lowering).map(SourceInput::Files), &POSTGRES_KEYS[..], "files")
+        }
         spec::SourceKind::Postgres => {
-            (postgres(written, node, context).map(SourceInput::Postgres), &FILES_KEYS[..], "postgres")
+            (postgres(written, node, lowering).map(SourceInput::Postgres), &FILES_KEYS[..], "postgres")
         }
     };
     for key in other_keys.iter().filter(|key| node.entry(key).is_some()) {
         let message = format!("'{key}' does not go with kind = \"{kind_name}\"");
-        context.error(node.key_place(key), Code::KeyCombination, &format!("source.{key}"), message);
+        lowering.error(node.key_place(key), Code::KeyCombination, &format!("source.{key}"), message);
     }
     let source = Source { name: written.name.to_ascii_lowercase(), input: input?, origin: origin(&node.place) };
-    (context.report.count() == before).then_some(Draft { source, name_place })
+    (lowering.report.count() == before).then_some(Draft { source, name_place })
 }
 
-fn missing(node: &Node, key: &str, kind: &str, context: &mut Context<'_>) {
+fn missing(node: &Node, key: &str, kind: &str, lowering: &mut Lowering<'_>) {
     let message = format!("key '{key}' is missing: a source of kind {kind} needs it");
-    context.error(&node.place, Code::MissingKey, &format!("source.{key}"), message);
+    lowering.error(&node.place, Code::MissingKey, &format!("source.{key}"), message);
 }
 
-fn files(written: &spec::Source, node: &Node, context: &mut Context<'_>) -> Option<FilesSource> {
+fn files(written: &spec::Source, node: &Node, lowering: &mut Lowering<'_>) -> Option<FilesSource> {
     if written.incremental == Some(true) {
         let place = node.key_place("incremental");
-        context.not_supported(place, "source.incremental", "incremental = true", ", which reads all files in each run");
+        lowering.not_supported(
+            place,
+            "source.incremental",
+            "incremental = true",
+            ", which reads all files in each run",
+        );
     }
     if written.format.is_none() {
-        missing(node, "format", "files", context);
+        missing(node, "format", "files", lowering);
     }
     let Some(path) = &written.path else {
-        missing(node, "path", "files", context);
+        missing(node, "path", "files", lowering);
         return None;
     };
-    let path = context.location(path, node.place_of("path"), "source.path");
+    let path = lowering.location(path, node.place_of("path"), "source.path");
     let format = match written.format? {
         spec::FileFormat::Csv => FileFormat::Csv,
         spec::FileFormat::Json => FileFormat::Json,
@@ -75,10 +82,10 @@ fn files(written: &spec::Source, node: &Node, context: &mut Context<'_>) -> Opti
     let is_text = matches!(format, FileFormat::Csv | FileFormat::Json);
     if written.mode.is_some() && !is_text {
         let message = "'mode' goes with csv and json; a row of another format that cannot be read fails the step";
-        context.error(node.key_place("mode"), Code::KeyCombination, "source.mode", message);
+        lowering.error(node.key_place("mode"), Code::KeyCombination, "source.mode", message);
     }
     if written.csv.is_some() && format != FileFormat::Csv {
-        context.error(node.key_place("csv"), Code::KeyCombination, "source.csv", "'csv' goes with format = \"csv\"");
+        lowering.error(node.key_place("csv"), Code::KeyCombination, "source.csv", "'csv' goes with format = \"csv\"");
     }
     let mode = match written.mode {
         Some(spec::ParseMode::Permissive) => ParseMode::Permissive,
@@ -87,12 +94,12 @@ fn files(written: &spec::Source, node: &Node, context: &mut Context<'_>) -> Opti
         None if is_text => ParseMode::Permissive,
         None => ParseMode::FailFast,
     };
-    let schema = written.schema.as_ref().map(|written| columns(written, node, mode, context));
-    let csv = written.csv.as_ref().map_or_else(CsvOptions::default, |csv| csv_options(csv, node, context));
+    let schema = written.schema.as_ref().map(|written| columns(written, node, mode, lowering));
+    let csv = written.csv.as_ref().map_or_else(CsvOptions::default, |csv| csv_options(csv, node, lowering));
     Some(FilesSource { format, path: path?, mode, schema, csv })
 }
 
-fn columns(written: &spec::Columns, node: &Node, mode: ParseMode, context: &mut Context<'_>) -> Vec<Column> {
+fn columns(written: &spec::Columns, node: &Node, mode: ParseMode, lowering: &mut Lowering<'_>) -> Vec<Column> {
     let Some(schema) = node.get("schema") else { return Vec::new() };
     let written: Vec<(&String, &String, Place, Place)> = match written {
         spec::Columns::Map(map) => {
@@ -114,21 +121,21 @@ fn columns(written: &spec::Columns, node: &Node, mode: ParseMode, context: &mut 
     };
     if written.is_empty() {
         let message = "expected at least one column; leave the key out to infer the columns from the files";
-        context.error(&schema.place, Code::InvalidValue, "source.schema", message);
+        lowering.error(&schema.place, Code::InvalidValue, "source.schema", message);
     }
     let mut seen = BTreeSet::new();
     let mut columns = Vec::new();
     for (name, kind, place, type_place) in written {
         let key = format!("source.schema.{name}");
         if name.trim().is_empty() {
-            context.error(&place, Code::InvalidName, "source.schema", "expected a column name, found an empty text");
+            lowering.error(&place, Code::InvalidName, "source.schema", "expected a column name, found an empty text");
         }
         if !seen.insert(name.to_lowercase()) {
-            context.error(&place, Code::DuplicateName, &key, format!("column '{name}' is declared twice"));
+            lowering.error(&place, Code::DuplicateName, &key, format!("column '{name}' is declared twice"));
         }
         if mode == ParseMode::Permissive && name.eq_ignore_ascii_case(RESCUED) {
             let message = format!("'{RESCUED}' is the column that mode = \"permissive\" keeps bad rows in");
-            context.error(&place, Code::InvalidName, &key, message);
+            lowering.error(&place, Code::InvalidName, &key, message);
         }
         match units::column_type(kind) {
             Some(data_type) => columns.push(Column { name: name.clone(), data_type }),
@@ -136,14 +143,14 @@ fn columns(written: &spec::Columns, node: &Node, mode: ParseMode, context: &mut 
                 let message = format!("'{kind}' is not a type, expected one of {}", units::COLUMN_TYPES.join(", "));
                 let mut error = type_place.error(Code::InvalidValue, key, message);
                 error.suggestion = closest(kind, units::COLUMN_TYPES);
-                context.report.push(error);
+                lowering.report.push(error);
             }
         }
     }
     columns
 }
 
-fn csv_options(written: &spec::Csv, node: &Node, context: &mut Context<'_>) -> CsvOptions {
+fn csv_options(written: &spec::Csv, node: &Node, lowering: &mut Lowering<'_>) -> CsvOptions {
     let default = CsvOptions::default();
     let Some(csv) = node.get("csv") else { return default };
     let mut character = |key: &str, value: &Option<String>| -> Option<char> {
@@ -153,7 +160,7 @@ fn csv_options(written: &spec::Csv, node: &Node, context: &mut Context<'_>) -> C
             (Some(c), None) if c.is_ascii() && !matches!(c, '\n' | '\r' | '\0') => Some(c),
             _ => {
                 let message = format!("expected one ASCII character that is not a line break, found {text:?}");
-                context.error(csv.place_of(key), Code::InvalidValue, &format!("source.csv.{key}"), message);
+                lowering.error(csv.place_of(key), Code::InvalidValue, &format!("source.csv.{key}"), message);
                 None
             }
         }
@@ -168,7 +175,7 @@ fn csv_options(written: &spec::Csv, node: &Node, context: &mut Context<'_>) -> C
         let same = used.iter().take(index).find(|(_, other)| value.is_some() && other == value);
         if let Some((other, _)) = same {
             let message = format!("'{key}' and '{other}' are the same character");
-            context.error(csv.place_of(key), Code::KeyCombination, &format!("source.csv.{key}"), message);
+            lowering.error(csv.place_of(key), Code::KeyCombination, &format!("source.csv.{key}"), message);
         }
     }
     CsvOptions {
@@ -182,48 +189,48 @@ fn csv_options(written: &spec::Csv, node: &Node, context: &mut Context<'_>) -> C
     }
 }
 
-fn postgres(written: &spec::Source, node: &Node, context: &mut Context<'_>) -> Option<PostgresSource> {
+fn postgres(written: &spec::Source, node: &Node, lowering: &mut Lowering<'_>) -> Option<PostgresSource> {
     let Some(connection) = &written.connection else {
-        missing(node, "connection", "postgres", context);
+        missing(node, "connection", "postgres", lowering);
         return None;
     };
-    if !context.declared.connections.contains(connection) {
+    if !lowering.declared.connections.contains(connection) {
         let message = format!("no [connection.{connection}] is declared");
         let error = node.place_of("connection").error(Code::UnknownConnection, "source.connection", message);
-        suggest(error, connection, &context.declared.connections, &mut context.report);
+        suggest(error, connection, &lowering.declared.connections, &mut lowering.report);
     }
     let relation = match (&written.table, &written.query) {
         (Some(table), None) => {
             if table.trim().is_empty() || table.chars().any(char::is_control) {
                 let message = format!("expected schema.table or table, found {table:?}");
-                context.error(node.place_of("table"), Code::InvalidName, "source.table", message);
+                lowering.error(node.place_of("table"), Code::InvalidName, "source.table", message);
             }
             Relation::Table(table.trim().to_owned())
         }
         (None, Some(query)) => {
-            if let Some(text) = node.get("query").and_then(Node::text).filter(|text| context.is_substituted(text))
+            if let Some(text) = node.get("query").and_then(Node::text).filter(|text| lowering.is_substituted(text))
                 && let Err(problem) = sql::check_postgres_query(&text.text)
             {
-                context.sql_problem(text, "source.query", problem);
+                lowering.sql_problem(text, "source.query", problem);
             }
             Relation::Query(query.trim().trim_end_matches(';').trim_end().to_owned())
         }
         (found, _) => {
             let found = if found.is_some() { "both" } else { "none" };
             let message = format!("expected exactly one of 'table' and 'query', found {found}");
-            context.error(&node.place, Code::KeyCombination, "source", message);
+            lowering.error(&node.place, Code::KeyCombination, "source", message);
             return None;
         }
     };
     let partition_by = written.partition_by.as_ref();
     if partition_by.is_some_and(|column| column.trim().is_empty()) {
         let message = "expected a column name, found an empty text";
-        context.error(node.place_of("partition_by"), Code::InvalidName, "source.partition_by", message);
+        lowering.error(node.place_of("partition_by"), Code::InvalidName, "source.partition_by", message);
     }
     let partitions = written.partitions.unwrap_or(if partition_by.is_some() { DEFAULT_PARTITIONS } else { 1 });
     if partitions > 1 && partition_by.is_none() && matches!(relation, Relation::Query(_)) {
         let message = "a query is read in parallel by ranges of a column: add partition_by, or leave 'partitions' out";
-        context.error(node.place_of("partitions"), Code::KeyCombination, "source.partitions", message);
+        lowering.error(node.place_of("partitions"), Code::KeyCombination, "source.partitions", message);
     }
     Some(PostgresSource { connection: connection.clone(), relation, partition_by: partition_by.cloned(), partitions })
 }

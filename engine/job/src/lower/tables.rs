@@ -5,7 +5,7 @@ use std::path::Path;
 
 use lake_proto::quantity::parse_bytes;
 
-use super::{Context, has_pattern, origin, properties};
+use super::{Lowering, has_pattern, origin, properties};
 use crate::document::text::Text;
 use crate::document::{Node, Place, SourceFile};
 use crate::errors::Code;
@@ -37,27 +37,27 @@ pub(super) fn draft(
     written: &spec::Table,
     node: &Node,
     warehouse_root: Option<&str>,
-    context: &mut Context<'_>,
+    lowering: &mut Lowering<'_>,
 ) -> Option<Draft> {
     let name_place = node.place_of("name").clone();
     let name = names::table_name(&written.name);
     if name.is_none() {
         let message =
             format!("'{}' is not a table name: expected schema.table or table, each {}", written.name, names::RULE);
-        context.error(&name_place, Code::InvalidName, "table.name", message);
+        lowering.error(&name_place, Code::InvalidName, "table.name", message);
     }
     let location = match (&written.path, &name) {
-        (Some(path), _) => own_location(path, node, context),
+        (Some(path), _) => own_location(path, node, lowering),
         (None, Some(name)) => warehouse_root.map(|root| crate::pipeline::location_under(root, name)),
         (None, None) => None,
     };
-    let mode = mode(written, node, context);
-    refuse_later_keys(written, node, context);
-    let partition_by = partition_by(written, node, context);
-    let expectations = expectations(written, node, context);
-    let target_file_size_bytes = target_file_size(written, node, context);
-    let properties = properties::properties(written, node, context);
-    let input = input(written, node, context);
+    let mode = mode(written, node, lowering);
+    refuse_later_keys(written, node, lowering);
+    let partition_by = partition_by(written, node, lowering);
+    let expectations = expectations(written, node, lowering);
+    let target_file_size_bytes = target_file_size(written, node, lowering);
+    let properties = properties::properties(written, node, lowering);
+    let input = input(written, node, lowering);
     let (name, (input, references)) = (name?, input?);
     let table = Table {
         name,
@@ -77,25 +77,25 @@ pub(super) fn draft(
     Some(Draft { table, name_place, location_place, references })
 }
 
-fn own_location(path: &str, node: &Node, context: &mut Context<'_>) -> Option<String> {
+fn own_location(path: &str, node: &Node, lowering: &mut Lowering<'_>) -> Option<String> {
     let place = node.place_of("path");
-    let location = context.location(path, place, "table.path")?;
+    let location = lowering.location(path, place, "table.path")?;
     if has_pattern(&location) {
-        context.error(place, Code::InvalidUrl, "table.path", "expected a folder, found a pattern");
+        lowering.error(place, Code::InvalidUrl, "table.path", "expected a folder, found a pattern");
     }
     Some(location.trim_end_matches('/').to_owned())
 }
 
-fn mode(written: &spec::Table, node: &Node, context: &mut Context<'_>) -> Option<WriteMode> {
+fn mode(written: &spec::Table, node: &Node, lowering: &mut Lowering<'_>) -> Option<WriteMode> {
     let predicate = written.replace_where.as_ref();
-    if let Some(text) = node.get("replace_where").and_then(Node::text).filter(|text| context.is_substituted(text))
+    if let Some(text) = node.get("replace_where").and_then(Node::text).filter(|text| lowering.is_substituted(text))
         && let Err(problem) = sql::check_expression(&text.text)
     {
-        context.sql_problem(text, "table.replace_where", problem);
+        lowering.sql_problem(text, "table.replace_where", problem);
     }
     if predicate.is_some() && written.mode != spec::WriteMode::ReplaceWhere {
         let message = "'replace_where' goes with mode = \"replace_where\"";
-        context.error(node.key_place("replace_where"), Code::KeyCombination, "table.replace_where", message);
+        lowering.error(node.key_place("replace_where"), Code::KeyCombination, "table.replace_where", message);
     }
     let executed = ", which executes append, overwrite and replace_where";
     let mode = match (written.mode, predicate) {
@@ -107,29 +107,29 @@ fn mode(written: &spec::Table, node: &Node, context: &mut Context<'_>) -> Option
         },
         (spec::WriteMode::ReplaceWhere, None) => {
             let message = "mode = \"replace_where\" needs the condition: replace_where = \"day = '2026-01-01'\"";
-            context.error(node.place_of("mode"), Code::MissingKey, "table.replace_where", message);
+            lowering.error(node.place_of("mode"), Code::MissingKey, "table.replace_where", message);
             return None;
         }
         (spec::WriteMode::Merge, _) => {
-            context.not_supported(node.place_of("mode"), "table.mode", "mode = \"merge\"", executed);
+            lowering.not_supported(node.place_of("mode"), "table.mode", "mode = \"merge\"", executed);
             return None;
         }
         (spec::WriteMode::Scd2, _) => {
-            context.not_supported(node.place_of("mode"), "table.mode", "mode = \"scd2\"", executed);
+            lowering.not_supported(node.place_of("mode"), "table.mode", "mode = \"scd2\"", executed);
             return None;
         }
     };
-    Some(if context.options.full_refresh { WriteMode::Overwrite } else { mode })
+    Some(if lowering.options.full_refresh { WriteMode::Overwrite } else { mode })
 }
 
 /// Keys of the format that a later version executes: refused, never ignored.
-fn refuse_later_keys(written: &spec::Table, node: &Node, context: &mut Context<'_>) {
+fn refuse_later_keys(written: &spec::Table, node: &Node, lowering: &mut Lowering<'_>) {
     for (key, modes) in
         [("keys", "modes merge and scd2"), ("sequence_by", "modes merge and scd2"), ("delete_when", "mode merge")]
     {
         if node.entry(key).is_some() {
             let what = format!("'{key}', a key of {modes},");
-            context.not_supported(node.key_place(key), &format!("table.{key}"), &what, "");
+            lowering.not_supported(node.key_place(key), &format!("table.{key}"), &what, "");
         }
     }
     let evolution = match written.evolve {
@@ -137,26 +137,26 @@ fn refuse_later_keys(written: &spec::Table, node: &Node, context: &mut Context<'
         Some(spec::Evolution::Overwrite) => "evolve = \"overwrite\"",
         Some(spec::Evolution::None) | None => return,
     };
-    context.not_supported(node.place_of("evolve"), "table.evolve", evolution, ", which executes evolve = \"none\"");
+    lowering.not_supported(node.place_of("evolve"), "table.evolve", evolution, ", which executes evolve = \"none\"");
 }
 
-fn partition_by(written: &spec::Table, node: &Node, context: &mut Context<'_>) -> Vec<String> {
+fn partition_by(written: &spec::Table, node: &Node, lowering: &mut Lowering<'_>) -> Vec<String> {
     let items = node.get("partition_by").map_or(&[][..], Node::items);
     let mut seen = BTreeSet::new();
     for (column, item) in written.partition_by.iter().zip(items) {
         if column.trim().is_empty() || column.chars().any(|c| c.is_control() || c == '/') {
             let message = format!("expected a column name, found {column:?}");
-            context.error(&item.place, Code::InvalidName, "table.partition_by", message);
+            lowering.error(&item.place, Code::InvalidName, "table.partition_by", message);
         }
         if !seen.insert(column.to_lowercase()) {
             let message = format!("column '{column}' is listed twice");
-            context.error(&item.place, Code::DuplicateName, "table.partition_by", message);
+            lowering.error(&item.place, Code::DuplicateName, "table.partition_by", message);
         }
     }
     written.partition_by.clone()
 }
 
-fn expectations(written: &spec::Table, node: &Node, context: &mut Context<'_>) -> Vec<Expectation> {
+fn expectations(written: &spec::Table, node: &Node, lowering: &mut Lowering<'_>) -> Vec<Expectation> {
     let nodes = node.get("expect").map_or(&[][..], Node::items);
     let mut seen = BTreeSet::new();
     let mut expectations = Vec::new();
@@ -164,15 +164,15 @@ fn expectations(written: &spec::Table, node: &Node, context: &mut Context<'_>) -
         let name_place = node.place_of("name");
         if !names::is_identifier(&expect.name) {
             let message = format!("'{}' is not a name: expected {}", expect.name, names::RULE);
-            context.error(name_place, Code::InvalidName, "table.expect.name", message);
+            lowering.error(name_place, Code::InvalidName, "table.expect.name", message);
         } else if !seen.insert(expect.name.to_ascii_lowercase()) {
             let message = format!("the table has another expectation named '{}'", expect.name);
-            context.error(name_place, Code::DuplicateName, "table.expect.name", message);
+            lowering.error(name_place, Code::DuplicateName, "table.expect.name", message);
         }
-        if let Some(text) = node.get("check").and_then(Node::text).filter(|text| context.is_substituted(text))
+        if let Some(text) = node.get("check").and_then(Node::text).filter(|text| lowering.is_substituted(text))
             && let Err(problem) = sql::check_expression(&text.text)
         {
-            context.sql_problem(text, "table.expect.check", problem);
+            lowering.sql_problem(text, "table.expect.check", problem);
         }
         let action = match expect.action {
             spec::Action::Warn => ExpectationAction::Warn,
@@ -181,7 +181,7 @@ fn expectations(written: &spec::Table, node: &Node, context: &mut Context<'_>) -
             spec::Action::Quarantine => {
                 let executed = ", which executes warn, drop and fail";
                 let what = "action = \"quarantine\"";
-                context.not_supported(node.place_of("action"), "table.expect.action", what, executed);
+                lowering.not_supported(node.place_of("action"), "table.expect.action", what, executed);
                 continue;
             }
         };
@@ -191,27 +191,27 @@ fn expectations(written: &spec::Table, node: &Node, context: &mut Context<'_>) -
     expectations
 }
 
-fn target_file_size(written: &spec::Table, node: &Node, context: &mut Context<'_>) -> u64 {
+fn target_file_size(written: &spec::Table, node: &Node, lowering: &mut Lowering<'_>) -> u64 {
     let Some(text) = &written.target_file_size else { return DEFAULT_FILE_SIZE };
     let size = parse_bytes(text).and_then(|size| match FILE_SIZES.contains(&size) {
         true => Ok(size),
         false => Err(format!("expected a size from 1KiB to 64GiB, found '{text}'")),
     });
     let place = node.place_of("target_file_size");
-    size.map_err(|message| context.error(place, Code::InvalidValue, "table.target_file_size", message))
+    size.map_err(|message| lowering.error(place, Code::InvalidValue, "table.target_file_size", message))
         .unwrap_or(DEFAULT_FILE_SIZE)
 }
 
-fn input(written: &spec::Table, node: &Node, context: &mut Context<'_>) -> Option<(TableInput, Vec<Reference>)> {
+fn input(written: &spec::Table, node: &Node, lowering: &mut Lowering<'_>) -> Option<(TableInput, Vec<Reference>)> {
     match (&written.from, &written.sql, &written.sql_file) {
-        (Some(from), None, None) => from_input(from, node.place_of("from"), context),
+        (Some(from), None, None) => from_input(from, node.place_of("from"), lowering),
         (None, Some(_), None) => {
             let text = node.get("sql").and_then(Node::text)?;
-            sql_input(text, "table.sql", context)
+            sql_input(text, "table.sql", lowering)
         }
         (None, None, Some(path)) => {
-            let text = read_sql_file(path, node.place_of("sql_file"), context)?;
-            sql_input(&text, "table.sql_file", context)
+            let text = read_sql_file(path, node.place_of("sql_file"), lowering)?;
+            sql_input(&text, "table.sql_file", lowering)
         }
         _ => {
             let given: Vec<&str> =
@@ -219,16 +219,16 @@ fn input(written: &spec::Table, node: &Node, context: &mut Context<'_>) -> Optio
             let found = if given.is_empty() { "none".to_owned() } else { given.join(" and ") };
             let place = given.get(1).map_or(&node.place, |key| node.key_place(key));
             let message = format!("expected exactly one of 'from', 'sql' and 'sql_file', found {found}");
-            context.error(place, Code::KeyCombination, "table", message);
+            lowering.error(place, Code::KeyCombination, "table", message);
             None
         }
     }
 }
 
-fn from_input(from: &str, place: &Place, context: &mut Context<'_>) -> Option<(TableInput, Vec<Reference>)> {
+fn from_input(from: &str, place: &Place, lowering: &mut Lowering<'_>) -> Option<(TableInput, Vec<Reference>)> {
     let Some(name) = names::table_name(from) else {
         let message = format!("'{from}' names no source or table: expected a source, schema.table or table");
-        context.error(place, Code::InvalidName, "table.from", message);
+        lowering.error(place, Code::InvalidName, "table.from", message);
         return None;
     };
     let parts = from.split('.').map(str::to_owned).collect();
@@ -236,8 +236,8 @@ fn from_input(from: &str, place: &Place, context: &mut Context<'_>) -> Option<(T
     Some((TableInput::From(name.to_string()), vec![reference]))
 }
 
-fn sql_input(text: &Text, key: &'static str, context: &mut Context<'_>) -> Option<(TableInput, Vec<Reference>)> {
-    if !context.is_substituted(text) {
+fn sql_input(text: &Text, key: &'static str, lowering: &mut Lowering<'_>) -> Option<(TableInput, Vec<Reference>)> {
+    if !lowering.is_substituted(text) {
         return None;
     }
     match sql::query_reads(&text.text) {
@@ -251,32 +251,32 @@ fn sql_input(text: &Text, key: &'static str, context: &mut Context<'_>) -> Optio
             Some((TableInput::Sql { text: text.text.clone(), origin: origin(&text.place_at(0)) }, references))
         }
         Err(problem) => {
-            context.sql_problem(text, key, problem);
+            lowering.sql_problem(text, key, problem);
             None
         }
     }
 }
 
-fn read_sql_file(path: &str, place: &Place, context: &mut Context<'_>) -> Option<Text> {
+fn read_sql_file(path: &str, place: &Place, lowering: &mut Lowering<'_>) -> Option<Text> {
     let key = "table.sql_file";
-    let absolute = location::normal(&context.folder.join(path));
-    let text = match (context.sql_files)(&absolute) {
+    let absolute = location::normal(&lowering.folder.join(path));
+    let text = match (lowering.sql_files)(&absolute) {
         Ok(text) => text,
         Err(reason) => {
             let message = format!("SQL file '{path}' cannot be read: {reason}");
-            context.error(place, Code::SqlFile, key, message);
+            lowering.error(place, Code::SqlFile, key, message);
             return None;
         }
     };
     // As the user would name it: next to job.toml, however that was named.
-    let shown = Path::new(context.file).parent().unwrap_or(Path::new("")).join(path).display().to_string();
+    let shown = Path::new(lowering.file).parent().unwrap_or(Path::new("")).join(path).display().to_string();
     if text.len() > MAX_FILE_BYTES {
-        context.error(place, Code::TooLarge, key, format!("{shown} has {} bytes, expected at most 1 MiB", text.len()));
+        lowering.error(place, Code::TooLarge, key, format!("{shown} has {} bytes, expected at most 1 MiB", text.len()));
         return None;
     }
     let file = SourceFile::new(shown, text.strip_prefix('\u{feff}').unwrap_or(&text));
     let text = Text::whole(&file);
-    let replaced = params::substituted(&text, key, &context.params, &mut context.report);
+    let replaced = params::substituted(&text, key, &lowering.params, &mut lowering.report);
     Some(replaced.unwrap_or(text))
 }
 

@@ -70,7 +70,7 @@ fn kept(check: &Check, batch: &RecordBatch) -> Result<BooleanArray> {
     let value = value.as_boolean_opt().ok_or_else(|| {
         within(EngineError::invalid(
             "check-type",
-            format!("it is of type {}: expected a condition", sql_type(&value.data_type())),
+            format!("it is of type {}: expected a condition", sql_type(value.data_type())),
         ))
     })?;
     Ok(if value.null_count() == 0 { value.clone() } else { prep_null_mask_filter(value) })
