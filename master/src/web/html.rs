@@ -112,7 +112,7 @@ pub(super) fn badge(state: &str) -> Html {
         "RUNNING" | "COMMITTING" => "badge run",
         "FINISHED" | "COMMITTED" | "ALIVE" | "leader" => "badge good",
         "FAILED" | "ERROR" | "LOST" => "badge bad",
-        "RELAUNCHING" | "KILLING" | "DRAINING" | "no quorum" => "badge warn",
+        "RELAUNCHING" | "KILLING" | "DRAINING" => "badge warn",
         _ => "badge",
     };
     element("span", &[("class", class)], &[text(state)])
