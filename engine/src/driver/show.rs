@@ -52,10 +52,8 @@ async fn rows(pipeline: &Pipeline, table: &str, limit: usize) -> Result<Shown> {
     let batches = session.read_table(provider)?.limit(0, Some(limit.saturating_add(1)))?.collect().await?;
     let (batches, has_more) = first(batches, limit);
     let shown = batches.iter().map(RecordBatch::num_rows).sum();
-    Ok(Shown {
-        rows: pretty_format_batches(&batches)?.to_string(),
-        extent: extent(shown, has_more, logged_rows(&files)),
-    })
+    let logged = if has_more { logged_rows(&files) } else { None };
+    Ok(Shown { rows: pretty_format_batches(&batches)?.to_string(), extent: extent(shown, has_more, logged) })
 }
 
 /// The first `limit` rows, and whether there were more.

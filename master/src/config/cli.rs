@@ -83,7 +83,7 @@ struct Flags {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Show or change the masters of a running group
-    #[command(flatten_help = true, disable_help_subcommand = true, after_help = operate::EXAMPLES)]
+    #[command(flatten_help = true, after_help = operate::EXAMPLES)]
     Members(Members),
 }
 

@@ -1,6 +1,7 @@
 // Fetches the page again and shows what has changed. Stands still while nobody looks or text is selected; focus and the
 // positions of wide tables stay where they were.
 const EVERY_MS = 2000;
+const LOST = "No page comes from this address any more: what is shown is not fresh.";
 const REACHABLE = "main a, main [tabindex]";
 
 const all = selector => [...document.querySelectorAll(selector)];
@@ -28,10 +29,12 @@ async function refresh() {
   if (!document.hidden && !String(getSelection())) {
     try {
       const answer = await fetch(location.href, { signal: AbortSignal.timeout(10000) });
-      show(new DOMParser().parseFromString(await answer.text(), "text/html"));
-      say("");
+      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const isPage = fresh.querySelector("main") !== null;
+      if (isPage) show(fresh);
+      say(isPage ? "" : LOST);
     } catch {
-      say("Nothing answers at this address any more: what is shown is not fresh.");
+      say(LOST);
     }
   }
   setTimeout(refresh, EVERY_MS);

@@ -21,6 +21,21 @@ fn the_example_of_the_reference_is_valid() {
 }
 
 #[test]
+fn the_example_of_the_readme_is_valid_and_all_that_it_names_is_there() {
+    let readme = fs::read_to_string(project().join("README.md")).unwrap();
+    let example = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    assert_eq!(read(example).unwrap().tables.len(), 3);
+    let links = readme.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let words = readme.split(|c: char| c.is_whitespace() || "`(),;".contains(c));
+    let scripts = words.filter(|word| word.starts_with("scripts/") || word.starts_with("examples/retail/job"));
+    let named: Vec<&str> = links.chain(scripts).collect();
+    assert!(named.len() > 10, "{named:?}");
+    for path in named {
+        assert!(project().join(path).exists(), "README.md names {path}");
+    }
+}
+
+#[test]
 fn the_reference_has_every_key_every_choice_and_every_code() {
     fn names(schema: &serde_json::Value, found: &mut Vec<String>) {
         for (key, value) in schema.as_object().into_iter().flatten() {

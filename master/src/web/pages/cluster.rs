@@ -55,7 +55,7 @@ impl Drawn {
         let tiles = [
             tile(&alive().count().to_string(), "workers alive"),
             tile(&format!("{used} / {cores}"), "cores in use"),
-            tile(&format!("{} / {}", bytes(driver_memory), bytes(memory)), "memory held by drivers"),
+            tile(&bytes(driver_memory), &format!("of {} held by drivers", bytes(memory))),
             tile(&self.count(&["RUNNING"]).to_string(), "applications running"),
             tile(&self.count(&["SUBMITTED", "RELAUNCHING"]).to_string(), "applications waiting"),
             tile(&self.running_queries.to_string(), "queries running"),
