@@ -129,12 +129,6 @@ pub fn find(state: &State, id: &str) -> Option<ApplicationView> {
     state.find(id).map(|application| view_of(state, application, &room_for(state, application)))
 }
 
-/// The newest applications first; `limit` 0 = all.
-pub fn applications(state: &State, limit: usize) -> Vec<ApplicationView> {
-    let limit = if limit == 0 { usize::MAX } else { limit };
-    newest(state, |_| true, Before::NEWEST, limit).0
-}
-
 /// Where a list goes on: before this place in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Before(u64);

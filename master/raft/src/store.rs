@@ -20,6 +20,11 @@ use crate::wire::{self, SnapshotData};
 
 const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+/// The snapshot of the state machine in pieces. A table of its own: redb writes a whole leaf again whenever one of its
+/// values changes, and the hard state changes with every batch.
+const PARTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("snapshot");
+/// Pieces and what redb adds to them fill its pages, whose sizes are powers of two.
+const PART_BYTES: usize = 1024 * 1024 - 1024;
 const MEMBER: &str = "member";
 const INCARNATION: &str = "incarnation";
 const CLUSTER: &str = "cluster";
@@ -28,6 +33,7 @@ const HARD_STATE: &str = "hard_state";
 const CONF_STATE: &str = "conf_state";
 const SNAPSHOT_AT: &str = "snapshot_at";
 const LOG_AFTER: &str = "log_after";
+/// Where earlier versions had the snapshot: read while nothing newer is there.
 const SNAPSHOT: &str = "snapshot";
 const CACHE_BYTES: usize = 8 * 1024 * 1024;
 
@@ -199,7 +205,7 @@ impl Store {
 
     /// The state machine's last snapshot; `None` before the first one.
     pub(crate) fn snapshot_bytes(&self) -> Result<Option<Vec<u8>>, Error> {
-        self.meta(SNAPSHOT).map_err(|source| self.failed(source))
+        self.snapshot_parts().map_err(|source| self.failed(source))
     }
 
     /// Where the last snapshot was taken.
@@ -248,7 +254,12 @@ impl Store {
                 }
                 meta.insert(SNAPSHOT_AT, cut.at.encode_to_vec().as_slice()).map_err(wrap)?;
                 meta.insert(LOG_AFTER, written.log_after.encode_to_vec().as_slice()).map_err(wrap)?;
-                meta.insert(SNAPSHOT, cut.state.as_slice()).map_err(wrap)?;
+                meta.remove(SNAPSHOT).map_err(wrap)?;
+                let mut parts = transaction.open_table(PARTS).map_err(wrap)?;
+                parts.retain(|_, _| false).map_err(wrap)?;
+                for (number, part) in (0_u64..).zip(cut.state.chunks(PART_BYTES)) {
+                    parts.insert(number, part).map_err(wrap)?;
+                }
                 meta.insert(CONF_STATE, wire::encode_membership(&cut.conf_state).as_slice()).map_err(wrap)?;
                 meta.insert(MEMBERS, wire::encode_directory(&cut.members).as_slice()).map_err(wrap)?;
                 written.last_index = match cut.log {
@@ -385,6 +396,21 @@ impl Store {
         Ok(found.map(|bytes| bytes.value().to_vec()))
     }
 
+    fn snapshot_parts(&self) -> Result<Option<Vec<u8>>, Box<redb::Error>> {
+        let transaction = self.database.begin_read().map_err(wrap)?;
+        let parts = match transaction.open_table(PARTS) {
+            Ok(parts) => parts,
+            Err(redb::TableError::TableDoesNotExist(_)) => return self.meta(SNAPSHOT),
+            Err(error) => return Err(wrap(error)),
+        };
+        let mut state = Vec::new();
+        for row in parts.iter().map_err(wrap)? {
+            let (_, part) = row.map_err(wrap)?;
+            state.extend_from_slice(part.value());
+        }
+        Ok(Some(state))
+    }
+
     fn read(&self, low: u64, high: u64, max_bytes: u64) -> Result<Vec<Entry>, Box<redb::Error>> {
         let transaction = self.database.begin_read().map_err(wrap)?;
         let log = transaction.open_table(LOG).map_err(wrap)?;
@@ -464,7 +490,7 @@ impl Storage for Store {
         if self.snapshot_at.index < request_index {
             return Err(StorageError::SnapshotTemporarilyUnavailable.into());
         }
-        let state = self.meta(SNAPSHOT).map_err(other)?.unwrap_or_default();
+        let state = self.snapshot_parts().map_err(other)?.unwrap_or_default();
         let data = SnapshotData { members: wire::records(&self.members), state }.encode_to_vec();
         let metadata = SnapshotMetadata {
             conf_state: Some(self.conf_state.clone()),

@@ -483,7 +483,7 @@ fn submission(name: &str, number: u64) -> Command {
 fn bounded(command: Command, proposer: u64) -> Command {
     match command {
         Command::Submit(submission) => {
-            Command::Submit(Submission { bound: Some(QueueBound::of(15 + proposer)), ..submission })
+            Command::Submit(Submission { bound: Some(QueueBound::of(6 + proposer)), ..submission })
         }
         other => other,
     }

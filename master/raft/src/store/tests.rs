@@ -1,6 +1,48 @@
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use redb::backends::InMemoryBackend;
 use tempfile::TempDir;
 
 use super::*;
+
+/// A disk that counts what is written and read.
+#[derive(Debug, Default)]
+struct Counting {
+    disk: InMemoryBackend,
+    bytes: Arc<AtomicU64>,
+}
+
+impl Counting {
+    fn count(&self, length: usize) {
+        self.bytes.fetch_add(length as u64, Ordering::Relaxed);
+    }
+}
+
+impl StorageBackend for Counting {
+    fn len(&self) -> io::Result<u64> {
+        self.disk.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.count(out.len());
+        self.disk.read(offset, out)
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.disk.set_len(length)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.disk.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.count(data.len());
+        self.disk.write(offset, data)
+    }
+}
 
 fn entries(range: std::ops::RangeInclusive<u64>, term: u64) -> Vec<Entry> {
     let entry = |index| Entry { index, term, data: vec![7; 10], context: vec![1], ..Entry::default() };
@@ -84,6 +126,51 @@ fn a_tail_of_the_log_stays_for_members_that_lag() {
     assert_eq!((store.term(5).unwrap(), store.term(6).unwrap(), store.term(8).unwrap()), (2, 2, 2));
     assert!(store.term(4).is_err());
     assert_eq!(store.initial_state().unwrap().conf_state.voters, [1, 2]);
+}
+
+#[test]
+fn an_entry_costs_the_same_however_large_the_snapshot_is() {
+    let disk = Counting::default();
+    let bytes = Arc::clone(&disk.bytes);
+    let mut store = Store::open_on(disk, 1).unwrap();
+    let cost = |store: &mut Store, index| {
+        let before = bytes.load(Ordering::Relaxed);
+        let batch = Batch { entries: &entries(index..=index, 1), hard_state: hard_state(1, index), cut: None };
+        store.save(batch).unwrap();
+        bytes.load(Ordering::Relaxed) - before
+    };
+    cost(&mut store, 1);
+    let small = cost(&mut store, 2);
+    let state = vec![b'x'; 20 * PART_BYTES + 1];
+    let large = Cut { state: state.clone(), ..cut(2, 1, Keep::Tail(9)) };
+    store.save(Batch { cut: Some(large), ..Batch::default() }).unwrap();
+    assert_eq!(store.snapshot_bytes().unwrap().unwrap(), state);
+    let (first, second) = (cost(&mut store, 3), cost(&mut store, 4));
+    assert!(first.max(second) < small + 200_000, "{small} bytes for an entry, then {first} and {second}");
+
+    // A shorter one leaves nothing of it.
+    store.save(Batch { cut: Some(cut(4, 1, Keep::Tail(9))), ..Batch::default() }).unwrap();
+    assert_eq!(store.snapshot_bytes().unwrap().unwrap(), b"state");
+}
+
+#[test]
+fn a_snapshot_of_an_earlier_version_is_read_until_there_is_a_newer_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("raft.redb");
+    let mut store = Store::open(&file, 1).unwrap();
+    store.save(Batch { entries: &entries(1..=5, 1), hard_state: hard_state(1, 5), cut: None }).unwrap();
+    store.save(Batch { cut: Some(cut(4, 1, Keep::Tail(0))), ..Batch::default() }).unwrap();
+    let transaction = store.database.begin_write().unwrap();
+    transaction.delete_table(PARTS).unwrap();
+    transaction.open_table(META).unwrap().insert(SNAPSHOT, b"earlier".as_slice()).unwrap();
+    transaction.commit().unwrap();
+    drop(store);
+
+    let mut store = Store::open(&file, 1).unwrap();
+    assert_eq!(store.snapshot_bytes().unwrap().unwrap(), b"earlier");
+    store.save(Batch { cut: Some(cut(5, 1, Keep::Tail(0))), ..Batch::default() }).unwrap();
+    assert_eq!(store.snapshot_bytes().unwrap().unwrap(), b"state");
+    assert_eq!(store.meta(SNAPSHOT).unwrap(), None);
 }
 
 #[test]
