@@ -29,6 +29,7 @@ mod entry;
 mod handle;
 mod launch;
 mod links;
+mod operators;
 mod overview;
 mod owner;
 mod plan;

@@ -21,6 +21,7 @@ use lake_proto::{AppId, ErrorClass, Fault, QueryId, v1};
 use lake_scheduler_core::{QueryDefinition, StageDefinition, StageId};
 
 use crate::choice::{Choice, Cluster, cap, choose};
+use crate::operators::operators;
 use crate::settings::SchedulerSettings;
 use crate::uncuttable::is_uncuttable;
 
@@ -100,6 +101,7 @@ impl Planner {
             tasks: stage.tasks(),
             cores,
             is_repeatable: stage.is_repeatable(),
+            operators: operators(&stage.plan),
         });
         let definition = QueryDefinition { id: id.clone(), app: app.clone(), cores_cap, stages: definitions.collect() };
         Ok(QueryPlan { definition, stages: stages.into_iter().map(|stage| (stage.id, Arc::new(stage))).collect() })

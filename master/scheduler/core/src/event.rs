@@ -3,6 +3,7 @@
 //! `O` is what a done task leaves behind: opaque here, locations and rows at the edge.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use lake_proto::{AppId, Fault, QueryId, WorkerId};
 
@@ -52,6 +53,25 @@ pub enum Event<O> {
         attempt: Attempt,
         /// How it ended.
         outcome: Outcome<O>,
+    },
+    /// These attempts take much longer than the other tasks of their stages: each gets a second attempt beside it, on
+    /// another worker, when cores are free that no waiting task wants. What gets none now is forgotten, so that this is
+    /// to be said again for as long as it holds.
+    Stragglers {
+        /// Their query.
+        query: QueryId,
+        /// Attempts that do not decide about their task, or not alone, are ignored.
+        attempts: Vec<Attempt>,
+    },
+    /// An attempt runs longer than it may: it is cancelled and has failed for a while. Its cores stay booked until its
+    /// end is reported or its worker is lost, but its task waits for neither.
+    AttemptOverdue {
+        /// The attempt's query.
+        query: QueryId,
+        /// Which attempt; ignored unless it decides about its task.
+        attempt: Attempt,
+        /// How long it was allowed to run.
+        limit: Duration,
     },
     /// For as long as the edge wants to wait there has been no worker that could run anything of the query. Ignored
     /// when there is one, or an attempt of the query is still running.
@@ -124,6 +144,8 @@ pub struct StageDefinition {
     /// A further attempt of a task gives the same rows, in whatever order. Where it may not, what has read an output
     /// that is made again reads it again. Says nothing about the result stage: nobody reads that one.
     pub is_repeatable: bool,
+    /// What it does, for messages: the names of its operators, without anything of the user's.
+    pub operators: String,
 }
 
 /// Something that must be done now.
@@ -131,8 +153,8 @@ pub struct StageDefinition {
 pub enum Action<O> {
     /// Start an attempt; it reads what [`crate::Queries::inputs`] shows at this moment.
     Launch(Launch),
-    /// Tell a worker to end an attempt, of a query that has ended or of a task that will be run again because of what
-    /// the attempt has read; its cores stay booked until the end is reported.
+    /// Tell a worker to end an attempt, of a query that has ended, of a task that another attempt has done or that will be
+    /// run again; its cores stay booked until the end is reported.
     Cancel {
         /// Where it runs.
         worker: WorkerId,

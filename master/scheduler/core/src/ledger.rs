@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use lake_proto::{AppId, QueryId, WorkerId};
 
+use crate::event::Action;
 use crate::ids::{Attempt, AttemptRef, StageId, TaskIndex};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +67,13 @@ impl Ledger {
 
     pub(crate) fn get(&self, query: &QueryId, attempt: Attempt) -> Option<&Booking> {
         self.bookings.get(&(query.clone(), attempt))
+    }
+
+    /// What tells the worker of an attempt that holds cores to end it. They stay booked.
+    pub(crate) fn cancel<O>(&self, query: &QueryId, attempt: Attempt) -> Option<Action<O>> {
+        let booking = self.get(query, attempt)?;
+        let attempt = AttemptRef { query: query.clone(), stage: booking.stage, task: booking.task, attempt };
+        Some(Action::Cancel { worker: booking.worker.clone(), attempt })
     }
 
     /// The attempts of a query that hold cores.

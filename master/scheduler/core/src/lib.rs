@@ -6,6 +6,8 @@
 //! Invariants, each held by the simulation in `simulation/`:
 //! * the output of a stage is a map *task → one attempt*: the first success wins and nothing can be counted twice;
 //! * a stage is launched only when every task of every input stage is done, and reads what is done at that moment;
+//! * a task has at most two attempts that decide about it, on different workers, and the second one only because the
+//!   first one straggles; when one has succeeded the other is cancelled;
 //! * cores are booked per attempt and freed once, when its end is reported or its worker is lost;
 //! * where a further attempt of a task may give other rows (`random()`, `LIMIT` without an order), an answer derives
 //!   from one and the same attempt of it: what has read a lost output is run again before the new one is read;
@@ -23,12 +25,14 @@ mod query;
 mod readout;
 mod retry;
 mod stage;
+mod stragglers;
 
 pub use event::{Action, Event, Kept, Launch, Outcome, QueryDefinition, QueryEnd, ResultPiece, StageDefinition};
 pub use ids::{Attempt, AttemptRef, StageId, TaskIndex};
 pub use queries::Queries;
 pub use readout::{Input, QueryView, StageView, WorkerView};
 pub use retry::{MAX_FETCH_FAILURES, MAX_OUTPUT_LOSSES, MAX_TASK_FAILURES, MAX_WORKER_LOSSES};
+pub use stragglers::{Running, Speculation, stragglers};
 
 #[cfg(test)]
 mod simulation;

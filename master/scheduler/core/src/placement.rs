@@ -65,6 +65,16 @@ impl Round {
         slot.reserved = cores > 1;
         None
     }
+
+    /// As [`Self::place`] for what nobody waits for: never on a worker in `avoid`, and nothing is reserved for it.
+    pub(crate) fn place_elsewhere(&mut self, cores: u32, avoid: &BTreeSet<WorkerId>) -> Option<WorkerId> {
+        let fits = |slot: &Slot| slot.free >= cores && !slot.reserved;
+        // Of equally free workers the last one would win, so the ids are taken from behind.
+        let others = self.slots.iter_mut().rev().filter(|(id, slot)| fits(slot) && !avoid.contains(*id));
+        let (id, slot) = others.max_by_key(|(_, slot)| slot.free)?;
+        slot.free -= cores;
+        Some(id.clone())
+    }
 }
 
 #[cfg(test)]
@@ -101,6 +111,21 @@ mod tests {
         assert_eq!(two.place(1, &avoid), Some(worker(1)));
         assert_eq!(two.place(1, &avoid), None, "it waits for the other worker");
         assert_eq!(round(&[4]).place(1, &avoid), Some(worker(0)));
+    }
+
+    #[test]
+    fn what_nobody_waits_for_gets_no_worker_that_it_avoids_and_none_that_is_reserved() {
+        let avoid = BTreeSet::from([worker(0)]);
+        let mut alone = round(&[4]);
+        assert_eq!(alone.place_elsewhere(1, &avoid), None, "also when it is the only one");
+        let mut three = round(&[9, 2, 2]);
+        assert_eq!(three.place_elsewhere(1, &avoid), Some(worker(1)));
+        assert_eq!(three.place_elsewhere(1, &avoid), Some(worker(2)));
+        assert_eq!(three.place(2, &avoid), None, "reserves worker 1");
+        assert_eq!(three.place_elsewhere(1, &avoid), Some(worker(2)));
+        assert_eq!(three.place_elsewhere(1, &avoid), None);
+        assert_eq!(three.place_elsewhere(10, &BTreeSet::new()), None, "and reserves nothing itself");
+        assert_eq!(three.place(9, &BTreeSet::new()), Some(worker(0)));
     }
 
     #[test]

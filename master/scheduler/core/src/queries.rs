@@ -13,6 +13,8 @@ use crate::placement::Round;
 use crate::query::{Phase, Query};
 use crate::retry::Verdict;
 
+mod slow;
+
 /// Every query of every application, the workers, and the cores in use.
 #[derive(Debug)]
 pub struct Queries<O> {
@@ -55,6 +57,7 @@ impl<O> Queries<O> {
     /// Takes note of what happened and says what to do. Total: what is late, repeated or unknown changes nothing.
     pub fn on_event(&mut self, event: Event<O>) -> Vec<Action<O>> {
         let mut actions = Vec::new();
+        let mut stragglers = None;
         match event {
             Event::WorkerJoined { worker, cores, is_draining } => {
                 let standing = if is_draining { Standing::Draining } else { Standing::Alive };
@@ -68,9 +71,16 @@ impl<O> Queries<O> {
             Event::AttemptEnded { worker, query, attempt, outcome } => {
                 self.attempt_ended(&worker, &query, attempt, outcome, &mut actions);
             }
+            Event::Stragglers { query, attempts } => stragglers = Some((query, attempts)),
+            Event::AttemptOverdue { query, attempt, limit } => self.overdue(&query, attempt, limit, &mut actions),
             Event::WorkersAwaitedInVain { query } => self.give_up_waiting(&query, &mut actions),
         }
-        self.launch(&mut actions);
+        let mut round = Round::new(&self.fleet, &self.ledger);
+        self.launch(&mut round, &mut actions);
+        // In the same round, so that they get what waiting tasks leave, and nothing that is reserved for one.
+        if let Some((query, attempts)) = stragglers {
+            self.speculate(&query, &attempts, &mut round, &mut actions);
+        }
         actions
     }
 
@@ -128,11 +138,19 @@ impl<O> Queries<O> {
         let Some(query) = self.queries.get_mut(&turn) else { return };
         match &mut query.phase {
             Phase::Ended => self.retire_if_idle(turn, actions),
-            Phase::Running(graph) => match graph.attempt_ended(attempt, &booking, outcome) {
-                Verdict::Fail(fault) => self.fail(turn, fault, actions),
-                Verdict::GoOn if graph.is_finished() => self.finish(turn, actions),
-                Verdict::GoOn => self.restart_readers(turn, actions),
-            },
+            Phase::Running(graph) => {
+                let rival = graph.rival(attempt, &booking);
+                match graph.attempt_ended(attempt, &booking, outcome) {
+                    Verdict::Fail(fault) => self.fail(turn, fault, actions),
+                    Verdict::GoOn if graph.is_finished() => self.finish(turn, actions),
+                    Verdict::GoOn => {
+                        // The task is done without it.
+                        let beaten = rival.filter(|rival| !graph.awaits(booking.stage, booking.task, *rival));
+                        actions.extend(beaten.and_then(|beaten| self.ledger.cancel(id, beaten)));
+                        self.restart_readers(turn, actions);
+                    }
+                }
+            }
         }
     }
 
@@ -159,10 +177,7 @@ impl<O> Queries<O> {
         let Some(query) = self.queries.get_mut(&turn) else { return };
         let Phase::Running(graph) = &mut query.phase else { return };
         for attempt in graph.restart_readers() {
-            let Some(booking) = self.ledger.get(&query.id, attempt) else { continue };
-            let worker = booking.worker.clone();
-            let attempt = AttemptRef { query: query.id.clone(), stage: booking.stage, task: booking.task, attempt };
-            actions.push(Action::Cancel { worker, attempt });
+            actions.extend(self.ledger.cancel(&query.id, attempt));
         }
     }
 
@@ -230,8 +245,7 @@ impl<O> Queries<O> {
     }
 
     /// Gives free cores to the queries in line.
-    fn launch(&mut self, actions: &mut Vec<Action<O>>) {
-        let mut round = Round::new(&self.fleet, &self.ledger);
+    fn launch(&mut self, round: &mut Round, actions: &mut Vec<Action<O>>) {
         let largest = round.largest();
         for query in self.queries.values_mut() {
             if round.is_over() {

@@ -1,6 +1,7 @@
 //! One query: its graph, which of its tasks can run, and what reports do to it. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use lake_proto::{AppId, ErrorClass, Fault, QueryId, WorkerId};
 
@@ -104,12 +105,17 @@ impl<O> Graph<O> {
         };
         let try_again = |stage: &mut Stage<_>, fault| {
             stage.reopen(*task, attempt);
-            retry::after_task_failure(stage.count_failure(*task, worker), *id, *task, fault)
+            let failures = stage.count_failure(*task, worker);
+            retry::after_task_failure(failures, &retry::named(*id, &stage.operators), *task, fault)
         };
         match outcome {
             Outcome::Done { output, kept } => {
                 stage.finish(*task, attempt, output, kept);
                 Verdict::GoOn
+            }
+            // What was exhausted says little without what exhausted it.
+            Outcome::Failed(fault) if fault.class == ErrorClass::Resource => {
+                Verdict::Fail(fault.within(format!("task {task} of {}", retry::named(*id, &stage.operators))))
             }
             Outcome::Failed(fault) => Verdict::Fail(fault),
             Outcome::FailedTransiently(fault) => try_again(stage, fault),
@@ -132,6 +138,28 @@ impl<O> Graph<O> {
         }
     }
 
+    /// The attempt with this booking runs longer than it may. None when the task does not wait for it.
+    pub(crate) fn overdue(&mut self, attempt: Attempt, booking: &Booking, limit: Duration) -> Option<Verdict> {
+        if !self.awaits(booking.stage, booking.task, attempt) {
+            return None;
+        }
+        let fault = retry::overdue(attempt, &booking.worker, limit);
+        Some(self.attempt_ended(attempt, booking, Outcome::FailedTransiently(fault)))
+    }
+
+    /// Where no second attempt beside this one may run; none when it must not have one, or it would read what is being
+    /// made again, or nobody needs its output any more.
+    pub(crate) fn avoid_beside(&self, attempt: Attempt, booking: &Booking) -> Option<BTreeSet<WorkerId>> {
+        let stage = self.stages.get(&booking.stage)?;
+        let is_wanted = self.is_ready(stage) && self.demanded().contains(&booking.stage);
+        stage.avoid_beside(booking.task, attempt).filter(|_| is_wanted)
+    }
+
+    /// The attempt that runs beside this one, if any.
+    pub(crate) fn rival(&self, attempt: Attempt, booking: &Booking) -> Option<Attempt> {
+        self.stages.get(&booking.stage)?.rival(booking.task, attempt)
+    }
+
     /// The worker is gone with what it ran and held.
     pub(crate) fn worker_lost(&mut self, query: &QueryId, worker: &WorkerId) -> Verdict {
         let demanded = self.demanded();
@@ -147,7 +175,9 @@ impl<O> Graph<O> {
             return Verdict::GoOn;
         }
         self.losses += 1;
-        retry::after_worker_loss(self.losses, query, worker)
+        let culprits = self.stages.iter().filter(|(_, stage)| stage.worker_losses > 0);
+        let culprits = culprits.map(|(id, stage)| (stage.worker_losses, retry::named(*id, &stage.operators)));
+        retry::after_worker_loss(self.losses, query, worker, culprits.collect())
     }
 
     /// Whether `worker` holds an output that somebody still reads, or will read.

@@ -1,8 +1,10 @@
 //! How often what is tried again, and what a query ends with when that is used up. Pure.
 
+use std::time::Duration;
+
 use lake_proto::{ErrorClass, Fault, QueryId, WorkerId};
 
-use crate::ids::{StageId, TaskIndex};
+use crate::ids::{Attempt, StageId, TaskIndex};
 
 /// Attempts of one task that may fail transiently; the last of them ends the query.
 pub const MAX_TASK_FAILURES: u32 = 4;
@@ -20,25 +22,54 @@ pub(crate) enum Verdict {
     Fail(Fault),
 }
 
-pub(crate) fn after_task_failure(failures: u32, stage: StageId, task: TaskIndex, fault: Fault) -> Verdict {
+/// `stage` as [`named`] has it.
+pub(crate) fn after_task_failure(failures: u32, stage: &str, task: TaskIndex, fault: Fault) -> Verdict {
     if failures < MAX_TASK_FAILURES {
         return Verdict::GoOn;
     }
-    Verdict::Fail(fault.within(format!("task {task} of stage {stage} failed {failures} times, the last time with")))
+    Verdict::Fail(fault.within(format!("task {task} of {stage} failed {failures} times, the last time with")))
 }
 
-pub(crate) fn after_worker_loss(losses: u32, query: &QueryId, worker: &WorkerId) -> Verdict {
+/// `culprits` are the stages that lost workers ran tasks of, each with how many of them did.
+pub(crate) fn after_worker_loss(
+    losses: u32,
+    query: &QueryId,
+    worker: &WorkerId,
+    mut culprits: Vec<(u32, String)>,
+) -> Verdict {
     if losses <= MAX_WORKER_LOSSES {
         return Verdict::GoOn;
     }
+    // Stable: of stages that are equally suspicious the one that comes first in the query is named first.
+    culprits.sort_by(|(left, _), (right, _)| right.cmp(left));
+    let ran: Vec<String> = culprits.iter().map(|(count, stage)| format!("{count} of them ran {stage}")).collect();
+    let ran = if ran.is_empty() { "none of them ran a task of it".to_owned() } else { ran.join(", ") };
     Verdict::Fail(Fault::new(
         ErrorClass::Resource,
         "worker-losses",
         format!(
             "query {query} lost {losses} workers that it needed, the last one {worker}; expected at most \
-             {MAX_WORKER_LOSSES}: look for the cause in the logs of the workers (memory?), then run the job again"
+             {MAX_WORKER_LOSSES}; {ran}: look for the cause in the logs of the workers (memory?), then run the job again"
         ),
     ))
+}
+
+/// What an attempt fails with when it runs longer than `limit`. A limit is a quota, so its class is `resource`, as that
+/// of a job that passes its own.
+pub(crate) fn overdue(attempt: Attempt, worker: &WorkerId, limit: Duration) -> Fault {
+    Fault::new(
+        ErrorClass::Resource,
+        "task-timeout",
+        format!(
+            "attempt {attempt} on worker {worker} did not end within the task timeout of {limit:?}: raise \
+             job.task_timeout or give the job more cores, or look in the worker's log what it waits for"
+        ),
+    )
+}
+
+/// A stage with what it does, for messages.
+pub(crate) fn named(stage: StageId, operators: &str) -> String {
+    if operators.is_empty() { format!("stage {stage}") } else { format!("stage {stage} ({operators})") }
 }
 
 pub(crate) fn after_fetch_failure(

@@ -11,8 +11,24 @@ use crate::ids::{Attempt, StageId, TaskIndex};
 #[derive(Debug)]
 pub(crate) enum TaskState<O> {
     Pending,
-    Running { attempt: Attempt, worker: WorkerId },
-    Done { attempt: Attempt, worker: WorkerId, output: O, kept: Kept },
+    /// The first success of either decides.
+    Running {
+        first: Runner,
+        second: Option<Runner>,
+    },
+    Done {
+        attempt: Attempt,
+        worker: WorkerId,
+        output: O,
+        kept: Kept,
+    },
+}
+
+/// An attempt that runs, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Runner {
+    pub(crate) attempt: Attempt,
+    pub(crate) worker: WorkerId,
 }
 
 #[derive(Debug)]
@@ -32,6 +48,10 @@ pub(crate) struct Stage<O> {
     pub(crate) cores: u32,
     /// A further attempt of a task gives the same rows.
     pub(crate) is_repeatable: bool,
+    /// What it does, for messages.
+    pub(crate) operators: String,
+    /// Workers that were lost while they ran a task of it.
+    pub(crate) worker_losses: u32,
     tasks: BTreeMap<TaskIndex, Task<O>>,
     pending: BTreeSet<TaskIndex>,
     done: usize,
@@ -51,6 +71,8 @@ impl<O> Stage<O> {
             inputs: definition.inputs,
             cores: definition.cores.max(1),
             is_repeatable: definition.is_repeatable,
+            operators: definition.operators,
+            worker_losses: 0,
             done: 0,
             retries: 0,
             output_losses: 0,
@@ -108,28 +130,68 @@ impl<O> Stage<O> {
 
     /// Pending → running.
     pub(crate) fn start(&mut self, index: TaskIndex, attempt: Attempt, worker: WorkerId) {
-        self.set(index, TaskState::Running { attempt, worker });
+        self.set(index, TaskState::Running { first: Runner { attempt, worker }, second: None });
     }
 
-    /// Running → done; nothing when another attempt runs or has won.
+    /// Where no second attempt beside this one may run: where it runs itself, and what the task avoids. None unless the
+    /// task waits for this attempt and no other.
+    pub(crate) fn avoid_beside(&self, index: TaskIndex, attempt: Attempt) -> Option<BTreeSet<WorkerId>> {
+        let task = self.tasks.get(&index)?;
+        match &task.state {
+            TaskState::Running { first, second: None } if first.attempt == attempt => {
+                let mut avoid = task.avoid.clone();
+                avoid.insert(first.worker.clone());
+                Some(avoid)
+            }
+            TaskState::Running { .. } | TaskState::Pending | TaskState::Done { .. } => None,
+        }
+    }
+
+    /// One running attempt → two.
+    pub(crate) fn start_beside(&mut self, index: TaskIndex, attempt: Attempt, worker: WorkerId) {
+        if let Some(Task { state: TaskState::Running { second: second @ None, .. }, .. }) = self.tasks.get_mut(&index) {
+            *second = Some(Runner { attempt, worker });
+        } else {
+            debug_assert!(false, "task {index} does not run alone");
+        }
+    }
+
+    /// The attempt that runs beside this one.
+    pub(crate) fn rival(&self, index: TaskIndex, attempt: Attempt) -> Option<Attempt> {
+        match &self.tasks.get(&index)?.state {
+            TaskState::Running { first, second: Some(second) } if first.attempt == attempt => Some(second.attempt),
+            TaskState::Running { first, second: Some(second) } if second.attempt == attempt => Some(first.attempt),
+            TaskState::Running { .. } | TaskState::Pending | TaskState::Done { .. } => None,
+        }
+    }
+
+    /// Running → done, also when another attempt runs beside it; nothing when another one has won.
     pub(crate) fn finish(&mut self, index: TaskIndex, attempt: Attempt, output: O, kept: Kept) {
         if let Some(worker) = self.runner(index, attempt) {
             self.set(index, TaskState::Done { attempt, worker, output, kept });
         }
     }
 
-    /// Whether it is this attempt that the task waits for. One that was superseded runs on until its worker has ended
+    /// Whether the task waits for this attempt. One that was superseded runs on until its worker has ended
     /// it, and its end means nothing.
     pub(crate) fn awaits(&self, index: TaskIndex, attempt: Attempt) -> bool {
         self.runner(index, attempt).is_some()
     }
 
-    /// Running → pending after the attempt ended without success; nothing when another attempt runs or has won.
+    /// The attempt ended without success: two running attempts → the other one, one → pending. Nothing when the task
+    /// does not wait for it.
     pub(crate) fn reopen(&mut self, index: TaskIndex, attempt: Attempt) {
-        if self.awaits(index, attempt) {
-            self.retries += 1;
-            self.set(index, TaskState::Pending);
+        if !self.awaits(index, attempt) {
+            return;
         }
+        let state = self.tasks.get(&index).map(|task| &task.state);
+        let other = state.and_then(|state| state.runners().find(|runner| runner.attempt != attempt));
+        let next = match other.cloned() {
+            Some(first) => TaskState::Running { first, second: None },
+            None => TaskState::Pending,
+        };
+        self.retries += 1;
+        self.set(index, next);
     }
 
     /// Counts a transient failure on `worker`; how many there have been.
@@ -168,12 +230,17 @@ impl<O> Stage<O> {
         self.output_losses
     }
 
-    /// The worker is gone: what it ran is pending again. How many there were.
+    /// The worker is gone: what it ran is pending again, unless an attempt runs elsewhere. How many attempts there were.
     pub(crate) fn lose_running(&mut self, lost: &WorkerId) -> usize {
-        let indexes = self.select(|state| matches!(state, TaskState::Running { worker, .. } if worker == lost));
-        self.retries += u32::try_from(indexes.len()).unwrap_or(u32::MAX);
-        indexes.iter().for_each(|index| self.set(*index, TaskState::Pending));
-        indexes.len()
+        let on_lost = |runner: &&Runner| runner.worker == *lost;
+        let attempts: Vec<(TaskIndex, Attempt)> = self
+            .tasks
+            .iter()
+            .flat_map(|(index, task)| task.state.runners().filter(on_lost).map(|runner| (*index, runner.attempt)))
+            .collect();
+        attempts.iter().for_each(|(index, attempt)| self.reopen(*index, *attempt));
+        self.worker_losses += u32::from(!attempts.is_empty());
+        attempts.len()
     }
 
     /// The worker is gone: what it held is pending again. How many there were.
@@ -197,11 +264,10 @@ impl<O> Stage<O> {
     pub(crate) fn restart(&mut self) -> Vec<Attempt> {
         let mut superseded = Vec::new();
         for (index, task) in &mut self.tasks {
-            match task.state {
-                TaskState::Pending => continue,
-                TaskState::Running { attempt, .. } => superseded.push(attempt),
-                TaskState::Done { .. } => {}
+            if matches!(task.state, TaskState::Pending) {
+                continue;
             }
+            superseded.extend(task.state.runners().map(|runner| runner.attempt));
             task.state = TaskState::Pending;
             self.pending.insert(*index);
         }
@@ -215,10 +281,8 @@ impl<O> Stage<O> {
     }
 
     fn runner(&self, index: TaskIndex, expected: Attempt) -> Option<WorkerId> {
-        match &self.tasks.get(&index)?.state {
-            TaskState::Running { attempt, worker } if *attempt == expected => Some(worker.clone()),
-            TaskState::Running { .. } | TaskState::Pending | TaskState::Done { .. } => None,
-        }
+        let mut runners = self.tasks.get(&index)?.state.runners();
+        runners.find(|runner| runner.attempt == expected).map(|runner| runner.worker.clone())
     }
 
     fn set(&mut self, index: TaskIndex, state: TaskState<O>) {
@@ -241,5 +305,16 @@ impl<O> Stage<O> {
             TaskState::Done { .. } => self.done += 1,
         }
         task.state = state;
+    }
+}
+
+impl<O> TaskState<O> {
+    /// The attempts that the task waits for.
+    fn runners(&self) -> impl Iterator<Item = &Runner> {
+        let runners = match self {
+            Self::Running { first, second } => [Some(first), second.as_ref()],
+            Self::Pending | Self::Done { .. } => [None, None],
+        };
+        runners.into_iter().flatten()
     }
 }

@@ -4,6 +4,8 @@ use lake_proto::{AppId, ErrorClass, Fault, QueryId, WorkerId};
 
 use crate::*;
 
+mod attempts;
+
 type Output = &'static str;
 
 struct Table {
@@ -31,6 +33,7 @@ fn stage(id: u32, inputs: &[u32], tasks: u32) -> StageDefinition {
         tasks,
         cores: 1,
         is_repeatable: true,
+        operators: String::new(),
     }
 }
 

@@ -93,6 +93,18 @@ async fn a_join_that_gives_out_unmatched_rows_of_a_collected_side_is_not_cut() {
 }
 
 #[tokio::test]
+async fn a_stage_is_described_by_its_operators_and_nothing_of_the_users() {
+    let sql = "SELECT item, count(*) FROM orders WHERE item <> 'secret' GROUP BY item ORDER BY item";
+    let stages = plan(sql, HUGE).await.definition.stages;
+    let found: Vec<&str> = stages.iter().map(|stage| stage.operators.as_str()).collect();
+    assert!(found[0].contains("AggregateExec") && found[0].contains("FilterExec"), "{found:?}");
+    assert!(found[1].contains("AggregateExec") && !found[1].contains("FilterExec"), "{found:?}");
+    for operators in found {
+        assert!(!["secret", "item", "orders", "Shuffle"].iter().any(|word| operators.contains(word)), "{operators}");
+    }
+}
+
+#[tokio::test]
 async fn a_small_query_is_not_cut() {
     let plan = plan("SELECT item, count(*) FROM orders GROUP BY item", 1_000).await;
     assert_eq!(plan.stages.len(), 1);

@@ -1,6 +1,7 @@
 //! Workers, queries, reports under way and faults of one seed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use lake_proto::{AppId, ErrorClass, Fault, QueryId, WorkerId};
 
@@ -10,6 +11,8 @@ use crate::{
 };
 
 use super::oracle::{Contents, Output, ROWS_PER_TASK, Rows, derive, expected_rows, row_id};
+
+mod checks;
 
 const MAX_STEPS: u32 = 20_000;
 
@@ -45,6 +48,21 @@ struct Running {
     cancelled: bool,
 }
 
+/// What came to pass in one seed.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    /// Queries that finished.
+    pub(super) finished: u64,
+    /// Attempts that were cancelled although their query went on, because of what they had read.
+    pub(super) superseded: u64,
+    /// Second attempts beside a running one.
+    pub(super) copies: u64,
+    /// Tasks that were done by the second attempt while the first one still ran.
+    pub(super) overtaken: u64,
+    /// Attempts that ran too long.
+    pub(super) overdue: u64,
+}
+
 struct Submitted {
     definition: QueryDefinition,
     cancelled: bool,
@@ -63,9 +81,12 @@ pub(super) struct World {
     queries: BTreeMap<QueryId, Submitted>,
     ended: BTreeSet<QueryId>,
     retired: BTreeSet<QueryId>,
-    finished: u64,
-    /// Attempts that were cancelled although their query goes on.
-    superseded: u64,
+    /// Tasks for which a second attempt beside a running one is welcome at this moment.
+    slow: BTreeSet<(QueryId, StageId, TaskIndex)>,
+    /// Of each second attempt the first one.
+    copies: BTreeMap<(QueryId, Attempt), Attempt>,
+    overdue: BTreeSet<(QueryId, Attempt)>,
+    tally: Tally,
     next_worker: u32,
     next_query: u32,
     faults: u32,
@@ -88,8 +109,10 @@ impl World {
             queries: BTreeMap::new(),
             ended: BTreeSet::new(),
             retired: BTreeSet::new(),
-            finished: 0,
-            superseded: 0,
+            slow: BTreeSet::new(),
+            copies: BTreeMap::new(),
+            overdue: BTreeSet::new(),
+            tally: Tally::default(),
             next_worker: 0,
             next_query: 0,
             faults: 0,
@@ -97,8 +120,7 @@ impl World {
         }
     }
 
-    /// How many queries finished, and how many attempts were superseded.
-    pub(super) fn run(mut self) -> (u64, u64) {
+    pub(super) fn run(mut self) -> Tally {
         for app in 0..=self.random.below(2) {
             let cap = u32::try_from(self.random.below(4)).unwrap();
             self.caps.insert(format!("app-{app}").parse().unwrap(), cap);
@@ -154,6 +176,9 @@ impl World {
         if self.random.percent(10) {
             self.release();
         }
+        if self.random.percent(10) {
+            self.speculate();
+        }
         if self.random.percent(50) && !self.in_flight.is_empty() {
             let index = self.random.index(self.in_flight.len());
             let event =
@@ -167,7 +192,7 @@ impl World {
     }
 
     fn fault(&mut self) {
-        match self.random.below(10) {
+        match self.random.below(11) {
             0..=2 => {
                 let victims: Vec<WorkerId> = self.workers.keys().cloned().collect();
                 if victims.is_empty() {
@@ -200,8 +225,18 @@ impl World {
                     self.event(Event::QueryCancelled { query });
                 }
             }
-            // A report from nowhere.
             8 => {
+                if let Some(attempt) = self.any_attempt() {
+                    self.faults += 1;
+                    let AttemptRef { query, attempt, .. } = attempt;
+                    self.overdue.insert((query.clone(), attempt));
+                    let limit = Duration::from_secs(1);
+                    self.event(Event::AttemptOverdue { query: query.clone(), attempt, limit });
+                    assert!(!self.machine.awaits(&query, attempt));
+                }
+            }
+            // A report from nowhere.
+            9 => {
                 let worker = format!("worker-{}", self.random.below(6)).parse().unwrap();
                 let query = format!("query-{}", self.random.below(4)).parse().unwrap();
                 let attempt = Attempt(1_000_000 + self.random.below(10));
@@ -265,6 +300,25 @@ impl World {
         self.check();
     }
 
+    /// Some attempts are said to straggle, also such as have been superseded. That is no fault: nothing may fail of it.
+    fn speculate(&mut self) {
+        let Some(AttemptRef { query, .. }) = self.any_attempt() else { return };
+        let running: Vec<AttemptRef> = self.running.iter().map(|running| running.launch.attempt.clone()).collect();
+        let slow: Vec<AttemptRef> = running.into_iter().filter(|attempt| attempt.query == query).collect();
+        self.slow = slow.iter().map(|attempt| (query.clone(), attempt.stage, attempt.task)).collect();
+        let attempts = slow.iter().map(|attempt| attempt.attempt).collect();
+        self.event(Event::Stragglers { query, attempts });
+        self.slow.clear();
+    }
+
+    fn any_attempt(&mut self) -> Option<AttemptRef> {
+        if self.running.is_empty() {
+            return None;
+        }
+        let index = self.random.index(self.running.len());
+        Some(self.running[index].launch.attempt.clone())
+    }
+
     fn submit(&mut self) {
         let id: QueryId = format!("query-{}", self.next_query).parse().unwrap();
         self.next_query += 1;
@@ -283,7 +337,7 @@ impl World {
             let tasks = 1 + u32::try_from(self.random.below(4)).unwrap();
             let id = StageId(u32::try_from(number).unwrap() + 1);
             let is_repeatable = self.random.percent(65);
-            stages.push(StageDefinition { id, inputs, tasks, cores, is_repeatable });
+            stages.push(StageDefinition { id, inputs, tasks, cores, is_repeatable, operators: String::new() });
         }
         let definition = QueryDefinition { id: id.clone(), cores_cap: Some(self.caps[&app]), app, stages };
         let submitted = Submitted { definition: definition.clone(), cancelled: false, user_error: false };
@@ -349,6 +403,14 @@ impl World {
                 let AttemptRef { query, stage, attempt, .. } = launch.attempt.clone();
                 assert!(!self.ended.contains(&query), "an attempt of an ended query is launched");
                 assert!(self.used_attempts.insert((query.clone(), attempt)), "attempt {attempt} is used twice");
+                let first = self.awaited().into_iter().find(|(other, _)| other.is_beside(&launch.attempt));
+                if let Some((first, worker)) = first {
+                    assert_ne!(worker, launch.worker, "two attempts of a task run on one worker");
+                    let task = (query.clone(), stage, launch.attempt.task);
+                    assert!(self.slow.remove(&task), "{task:?} has another attempt and does not straggle");
+                    self.copies.insert((query.clone(), attempt), first.attempt);
+                    self.tally.copies += 1;
+                }
                 let stages = &self.queries[&query].definition.stages;
                 let stage = stages.iter().find(|candidate| candidate.id == stage).unwrap();
                 let mut inputs = Vec::new();
@@ -368,7 +430,6 @@ impl World {
             Action::Cancel { worker, attempt } => {
                 if !self.ended.contains(&attempt.query) {
                     self.check_superseded(&attempt);
-                    self.superseded += 1;
                 }
                 let running = self.running.iter_mut().find(|running| running.launch.attempt == attempt);
                 if let Some(running) = running {
@@ -390,7 +451,7 @@ impl World {
         let submitted = &self.queries[&query];
         match end {
             QueryEnd::Finished(pieces) => {
-                self.finished += 1;
+                self.tally.finished += 1;
                 let mut rows = Rows::new();
                 let mut contents = Contents::new();
                 for piece in &pieces {
@@ -410,52 +471,5 @@ impl World {
                 _ => assert!(self.faults > 0, "query {query} failed without any fault: {fault}"),
             },
         }
-    }
-
-    /// Only what reads a stage that is not repeatable is ever told to end while its query goes on, and only once.
-    fn check_superseded(&self, attempt: &AttemptRef) {
-        assert!(!self.machine.awaits(&attempt.query, attempt.attempt), "{attempt:?} is cancelled and awaited");
-        let stages = &self.queries[&attempt.query].definition.stages;
-        let mut at_risk: BTreeSet<StageId> = BTreeSet::new();
-        for stage in stages {
-            let reads = |input: &StageId| {
-                at_risk.contains(input) || stages.iter().any(|other| other.id == *input && !other.is_repeatable)
-            };
-            if stage.inputs.iter().any(reads) {
-                at_risk.insert(stage.id);
-            }
-        }
-        assert!(at_risk.contains(&attempt.stage), "{attempt:?} reads nothing that could change");
-        let is_known = |running: &Running| running.launch.attempt == *attempt && running.cancelled;
-        assert!(!self.running.iter().any(is_known), "{attempt:?} is cancelled twice");
-    }
-
-    fn check(&self) {
-        self.machine.ledger.audit();
-        for worker in self.machine.workers() {
-            assert!(worker.used <= worker.cores, "{worker:?} is overbooked");
-            let real: u32 = self
-                .running
-                .iter()
-                .filter(|running| running.launch.worker == worker.worker)
-                .map(|running| running.launch.cores)
-                .sum();
-            assert!(real <= worker.used, "{worker:?} runs more than is booked");
-        }
-        for (app, cap) in &self.caps {
-            let used = self.machine.ledger.used_by(app);
-            assert!(*cap == 0 || used <= *cap, "{app} uses {used} cores of {cap}");
-        }
-    }
-
-    fn check_end(mut self) -> (u64, u64) {
-        assert_eq!(self.ended.len(), self.queries.len(), "not every query has ended");
-        assert_eq!(self.retired, self.ended, "not every query has left");
-        assert!(self.machine.ledger.is_empty());
-        for app in self.caps.keys().cloned().collect::<Vec<_>>() {
-            self.event(Event::ApplicationEnded { app });
-        }
-        assert!(!self.machine.has_applications());
-        (self.finished, self.superseded)
     }
 }
