@@ -2,6 +2,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
 use tempfile::TempDir;
 
