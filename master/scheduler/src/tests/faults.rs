@@ -166,10 +166,9 @@ async fn a_task_that_hangs_is_overtaken_on_another_worker_where_the_application_
     request.task_policy = Some(v1::TaskPolicy { speculation: true, task_timeout_ms: 0 });
     let events = cluster.submit(request).await;
     assert_eq!(read_answer(events).await.unwrap(), cluster.expected(JOIN).await);
-    let sent = cluster.sent();
-    let (_, hung) = launches(&sent).into_iter().find(|(worker, _)| *worker == hangs).unwrap();
-    let cancel = Message::CancelTask(v1::CancelTask { task: hung.task });
-    assert!(sent.contains(&(hangs, cancel)), "the attempt that hangs is told to end");
+    let (_, hung) = launches(&cluster.sent()).into_iter().find(|(worker, _)| *worker == hangs).unwrap();
+    let cancel = (hangs, Message::CancelTask(v1::CancelTask { task: hung.task }));
+    cluster.until("the end of the attempt that hangs", |log| log.contains(&cancel)).await;
     cluster.stop().await;
 }
 
