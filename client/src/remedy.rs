@@ -17,6 +17,7 @@ pub fn remedy(fault: &Fault) -> &'static str {
         "disk-full" => "free space under the work directory of the worker or give it another one with --work-dir",
         "memory" => "give the workers more memory (lake-worker --memory), or the driver (--driver-memory)",
         "timeout" => "raise job.timeout, or give the job more cores",
+        "task-timeout" => "raise job.task_timeout, or look in the named worker's log what the task waits for",
         "job-under-way" => "wait until the other run has ended, or submit in cluster mode, where it is queued",
         "queue-full" => {
             "submit it again when some of the queue has started (lake-submit --list); workers with more memory shorten the \

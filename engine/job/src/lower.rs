@@ -110,7 +110,8 @@ pub(crate) fn lower(root: &Node, lowering: &mut Lowering<'_>) -> Option<Pipeline
         }
     };
     let name = job_name(&file.job, root, lowering);
-    let timeout_ms = timeout(&file.job, root, lowering);
+    let timeout_ms = limit(file.job.timeout.as_deref(), "timeout", root, lowering);
+    let task_timeout_ms = limit(file.job.task_timeout.as_deref(), "task_timeout", root, lowering);
     let warehouse = root.get("warehouse")?;
     let root_place = warehouse.place_of("root");
     let warehouse_root = lowering.location(&file.warehouse.root, root_place, "warehouse.root");
@@ -141,6 +142,8 @@ pub(crate) fn lower(root: &Node, lowering: &mut Lowering<'_>) -> Option<Pipeline
         name,
         max_attempts: file.job.max_attempts.unwrap_or(lake_proto::DEFAULT_MAX_ATTEMPTS),
         timeout_ms,
+        task_timeout_ms,
+        speculation: file.job.speculation.unwrap_or(false),
         params: std::mem::take(&mut lowering.params).into_values(),
         warehouse_root: warehouse_root?,
         storage,
@@ -167,14 +170,15 @@ fn job_name(job: &spec::Job, root: &Node, lowering: &mut Lowering<'_>) -> String
     name
 }
 
-fn timeout(job: &spec::Job, root: &Node, lowering: &mut Lowering<'_>) -> Option<u64> {
-    let written = job.timeout.as_ref()?;
+/// The milliseconds of `job.<key>`.
+fn limit(written: Option<&str>, key: &str, root: &Node, lowering: &mut Lowering<'_>) -> Option<u64> {
+    let written = written?;
     let limit = units::duration_ms(written).and_then(|limit| match limit {
         0 => Err("expected a duration above zero; leave the key out for no limit".to_owned()),
         limit => Ok(limit),
     });
-    let place = root.get("job").map_or(&root.place, |job| job.place_of("timeout"));
-    limit.map_err(|message| lowering.error(place, Code::InvalidValue, "job.timeout", message)).ok()
+    let place = root.get("job").map_or(&root.place, |job| job.place_of(key));
+    limit.map_err(|message| lowering.error(place, Code::InvalidValue, &format!("job.{key}"), message)).ok()
 }
 
 fn has_pattern(url: &str) -> bool {

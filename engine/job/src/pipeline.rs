@@ -23,6 +23,12 @@ pub struct Pipeline {
     pub max_attempts: u32,
     /// Wall-clock limit of one run in milliseconds.
     pub timeout_ms: Option<u64>,
+    /// Limit of one attempt of a task of the cluster in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_timeout_ms: Option<u64>,
+    /// Whether slow tasks of the cluster are run a second time beside the first.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub speculation: bool,
     /// Every parameter with its value of this run.
     pub params: BTreeMap<String, String>,
     /// Root of the warehouse: an absolute `file://` or `s3://` URL without a trailing slash.

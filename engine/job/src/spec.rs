@@ -58,6 +58,13 @@ pub struct Job {
     pub max_attempts: Option<u32>,
     /// The job is cancelled when it has run this long: `90s`, `30m`, `1h30m`, `2d`. No limit by default.
     pub timeout: Option<String>,
+    /// On a cluster, an attempt of a task that runs this long is given up and the task is tried again on another
+    /// worker; the fourth failure of a task ends the step. No limit by default.
+    pub task_timeout: Option<String>,
+    /// On a cluster, a task that takes much longer than the others of its stage is run a second time on another worker
+    /// with free cores; what is done first counts.
+    #[schemars(extend("default" = false))]
+    pub speculation: Option<bool>,
 }
 
 /// A parameter.

@@ -111,7 +111,12 @@ async fn run(args: &DriverArgs, masters: &Masters, driver: &DriverIdentity) -> R
     let memory = usize::try_from(args.memory_bytes).unwrap_or(usize::MAX);
     let runtime = session::runtime(memory / 2, &spill_directory)?;
     let cores = usize::try_from(start.cores).unwrap_or(1);
-    let runner = Arc::new(ClusterRunner::new(masters.clone(), driver.clone(), cores, stores.clone()));
+    let policy = v1::TaskPolicy {
+        speculation: pipeline.speculation,
+        task_timeout_ms: pipeline.task_timeout_ms.unwrap_or_default(),
+    };
+    let runner = ClusterRunner::new(masters.clone(), driver.clone(), cores, stores.clone()).with_policy(policy);
+    let runner = Arc::new(runner);
     let run = Run::new(pipeline, identity, stores, runtime, runner, commits, progress);
 
     let outcome = tokio::select! {

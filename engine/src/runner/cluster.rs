@@ -41,12 +41,19 @@ pub struct ClusterRunner {
     driver: v1::DriverIdentity,
     cores: usize,
     stores: Arc<Stores>,
+    policy: v1::TaskPolicy,
 }
 
 impl ClusterRunner {
     /// A runner for `driver`, which may use `cores` cores of the cluster.
     pub fn new(masters: Masters, driver: v1::DriverIdentity, cores: usize, stores: Arc<Stores>) -> Self {
-        Self { masters, driver, cores: cores.max(1), stores }
+        Self { masters, driver, cores: cores.max(1), stores, policy: v1::TaskPolicy::default() }
+    }
+
+    /// The same, with what its application has set about the attempts of its tasks.
+    #[must_use]
+    pub fn with_policy(self, policy: v1::TaskPolicy) -> Self {
+        Self { policy, ..self }
     }
 
     /// Sends the query to the leading master.
@@ -66,6 +73,7 @@ impl ClusterRunner {
             settings: settings.into_iter().filter_map(setting).collect(),
             profiles: profiles.into(),
             estimated_scan_bytes: query.estimated_scan_bytes,
+            task_policy: Some(self.policy),
         };
         let channel = self.masters.channel().await?;
         let mut client = v1::drivers_client::DriversClient::new(channel)

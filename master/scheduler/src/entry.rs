@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::links::Link;
 use crate::owner::Submission;
+use crate::pace::{Pace, TaskPolicy};
 use crate::plan::StagePlan;
 use crate::progress::Progress;
 use crate::status::TaskOutput;
@@ -29,6 +30,8 @@ pub(crate) struct Entry {
     /// Attempts whose message is being made.
     pub(crate) encoding: BTreeSet<Attempt>,
     pub(crate) progress: Progress,
+    pub(crate) policy: TaskPolicy,
+    pub(crate) pace: Pace,
     /// Rows held here for the answer.
     pub(crate) inline_bytes: InlineBytes,
     /// Gone once the answer is on its way.
@@ -52,6 +55,8 @@ impl Entry {
             doubtful: BTreeSet::new(),
             encoding: BTreeSet::new(),
             progress: Progress::default(),
+            policy: submission.policy,
+            pace: Pace::default(),
             inline_bytes: InlineBytes::default(),
             events: Some(events),
             ended,
@@ -66,6 +71,12 @@ impl Entry {
         if self.doubtful.remove(&link.worker.id) || is_new {
             link.send(v1::master_message::Message::PrepareQuery(self.prepare.clone()));
         }
+    }
+
+    /// The attempt has ended, or nobody waits for it any more. How long it has run, when it was sent at all.
+    pub(crate) fn attempt_ended(&mut self, attempt: Attempt) -> Option<Duration> {
+        self.progress.attempt_ended(attempt);
+        self.pace.ends(attempt, Instant::now())
     }
 
     /// The stages of a query that has finished: everything is done.

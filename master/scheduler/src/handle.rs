@@ -11,6 +11,7 @@ use crate::choice::Cluster;
 use crate::compute::Compute;
 use crate::overview::Overview;
 use crate::owner::{Message, Owner, Submission};
+use crate::pace::TaskPolicy;
 use crate::plan::{self, Planner};
 use crate::settings::SchedulerSettings;
 
@@ -137,6 +138,7 @@ impl Scheduler {
         let submission = Submission {
             plan,
             label: request.label,
+            policy: TaskPolicy::new(request.task_policy, &self.settings),
             prepare: v1::PrepareQuery {
                 query_id: id.as_str().to_owned(),
                 settings: request.settings,

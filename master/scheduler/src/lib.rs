@@ -32,6 +32,7 @@ mod links;
 mod operators;
 mod overview;
 mod owner;
+mod pace;
 mod plan;
 mod progress;
 mod services;

@@ -3,6 +3,7 @@
 //! It never waits for anybody: planning threads, slow workers and slow drivers have tasks of their own.
 
 mod reports;
+mod slow;
 mod waves;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -20,6 +21,7 @@ use crate::handle::{Scheduler, WorkerInfo, stopped};
 use crate::launch::task_ref;
 use crate::links::{self, Link};
 use crate::overview::{Overview, QueryOverview, WorkerOverview};
+use crate::pace::TaskPolicy;
 use crate::plan::QueryPlan;
 use crate::services::Services;
 use crate::status::TaskOutput;
@@ -84,6 +86,7 @@ pub(crate) enum Message {
 pub(crate) struct Submission {
     pub(crate) plan: QueryPlan,
     pub(crate) label: String,
+    pub(crate) policy: TaskPolicy,
     pub(crate) prepare: v1::PrepareQuery,
 }
 
@@ -200,7 +203,7 @@ impl Owner {
         // The retries report the same rows once more.
         for lost in self.machine.attempts_on(&worker) {
             if let Some(entry) = self.entries.get_mut(&lost.query) {
-                entry.progress.attempt_ended(lost.attempt);
+                entry.attempt_ended(lost.attempt);
             }
         }
         self.event(Event::WorkerLost { worker });
@@ -247,7 +250,7 @@ impl Owner {
                     Action::Cancel { worker, attempt } => {
                         let mut entry = self.entries.get_mut(&attempt.query);
                         if let Some(entry) = &mut entry {
-                            entry.progress.attempt_ended(attempt.attempt);
+                            entry.attempt_ended(attempt.attempt);
                         }
                         if entry.is_some_and(|entry| entry.encoding.remove(&attempt.attempt)) {
                             let (query, attempt) = (attempt.query, attempt.attempt);
@@ -321,6 +324,7 @@ impl Owner {
             // A driver that reads slowly misses progress, never results.
             let _ = driver.try_send(entry::progress(stages));
         }
+        self.look_for_slow_attempts();
         self.give_up_waiting();
     }
 

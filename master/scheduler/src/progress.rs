@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use lake_proto::v1::{StageProgress, TaskMetrics};
-use lake_scheduler_core::{Attempt, StageId, StageView, TaskIndex};
+use lake_scheduler_core::{Attempt, AttemptRef, StageId, StageView, TaskIndex};
 
 /// Rows and bytes of a query's tasks.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     done: BTreeMap<(StageId, TaskIndex), TaskMetrics>,
-    running: BTreeMap<Attempt, (StageId, TaskMetrics)>,
+    running: BTreeMap<Attempt, (StageId, TaskIndex, TaskMetrics)>,
     shown: Vec<StageProgress>,
 }
 
@@ -27,15 +27,23 @@ impl Progress {
         self.running.remove(&attempt);
     }
 
-    pub(crate) fn attempt_runs(&mut self, attempt: Attempt, stage: StageId, metrics: TaskMetrics) {
-        self.running.insert(attempt, (stage, metrics));
+    pub(crate) fn attempt_runs(&mut self, attempt: &AttemptRef, metrics: TaskMetrics) {
+        self.running.insert(attempt.attempt, (attempt.stage, attempt.task, metrics));
     }
 
     /// The stages now.
     pub(crate) fn stages(&self, views: &[StageView]) -> Vec<StageProgress> {
         let mut sums: BTreeMap<StageId, (u64, u64)> = BTreeMap::new();
+        // Two attempts of a task do the same work: the one that has come further counts.
+        let mut furthest: BTreeMap<(StageId, TaskIndex), &TaskMetrics> = BTreeMap::new();
+        for (stage, task, metrics) in self.running.values() {
+            let known = furthest.entry((*stage, *task)).or_insert(metrics);
+            if known.rows < metrics.rows {
+                *known = metrics;
+            }
+        }
+        let running = furthest.iter().map(|((stage, _), metrics)| (*stage, *metrics));
         let done = self.done.iter().map(|((stage, _), metrics)| (*stage, metrics));
-        let running = self.running.values().map(|(stage, metrics)| (*stage, metrics));
         for (stage, metrics) in done.chain(running) {
             let sum = sums.entry(stage).or_default();
             *sum = (sum.0.saturating_add(metrics.rows), sum.1.saturating_add(metrics.bytes));
@@ -80,8 +88,15 @@ mod tests {
         let view = StageView { stage: StageId(1), tasks: 2, running: 1, done: 1, retries: 0 };
         let metrics = |rows| TaskMetrics { rows, bytes: rows * 10, ..TaskMetrics::default() };
         let mut progress = Progress::default();
-        progress.attempt_runs(Attempt(1), StageId(1), metrics(3));
-        progress.attempt_runs(Attempt(2), StageId(1), metrics(4));
+        let attempt = |attempt, task| AttemptRef {
+            query: "q".parse().unwrap(),
+            stage: StageId(1),
+            task: TaskIndex(task),
+            attempt: Attempt(attempt),
+        };
+        progress.attempt_runs(&attempt(1, 0), metrics(3));
+        progress.attempt_runs(&attempt(2, 1), metrics(2));
+        progress.attempt_runs(&attempt(4, 1), metrics(4));
         progress.attempt_ended(Attempt(1));
         progress.task_done(StageId(1), TaskIndex(0), metrics(5));
         progress.task_done(StageId(1), TaskIndex(0), metrics(5));
@@ -89,7 +104,7 @@ mod tests {
         assert_eq!((stages[0].rows, stages[0].bytes), (9, 90));
         assert_eq!(progress.news(std::slice::from_ref(&view)), None);
         progress.task_starts(StageId(1), TaskIndex(0));
-        progress.attempt_runs(Attempt(3), StageId(1), metrics(1));
+        progress.attempt_runs(&attempt(3, 0), metrics(1));
         assert_eq!(progress.news(&[view]).unwrap()[0].rows, 5, "the second attempt counts in place of the first one");
     }
 }

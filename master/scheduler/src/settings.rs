@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use lake_scheduler_core::Speculation;
+
 /// Settings of the scheduler; the defaults are meant for production.
 #[derive(Debug, Clone)]
 pub struct SchedulerSettings {
@@ -11,6 +13,10 @@ pub struct SchedulerSettings {
     pub worker_grace: Duration,
     /// Age below which an attempt that its worker does not report is not failed, however many heartbeats lack it.
     pub watchdog: Duration,
+    /// How long an attempt of an application that has no limit of its own may run; none is no limit.
+    pub task_timeout: Option<Duration>,
+    /// When an attempt of an application that wants speculation straggles.
+    pub speculation: Speculation,
     /// Result rows of one query that may be held in this process, in bytes; more fail it as `resource`.
     pub max_inline_bytes: u64,
     /// Scans below this many bytes may run as one task; at or above they are always cut into stages.
@@ -27,6 +33,8 @@ impl Default for SchedulerSettings {
             result_retention: Duration::from_secs(600),
             worker_grace: Duration::from_secs(60),
             watchdog: Duration::from_secs(3),
+            task_timeout: None,
+            speculation: Speculation::default(),
             max_inline_bytes: 256 << 20,
             small_query_bytes: 1 << 30,
             bytes_per_core: 32 << 20,

@@ -129,6 +129,18 @@ fn a_worker_killed_in_mid_write_leaves_orphans_and_one_commit_with_every_row_onc
 }
 
 #[test]
+fn a_task_that_waits_for_ever_ends_the_job_with_its_limit_and_commits_nothing() -> Result<()> {
+    let Gated { server, cluster, workspace, job } = gated("task-timeout", "")?;
+    let gate = server.close_gate()?;
+    let submit = cluster.submit().args(["--no-supervise", "--conf", "job.task_timeout=2s"]);
+    let run = submit.arg(&job).run()?;
+    run.failed("resource", "task-timeout", &["failed 4 times", "stage 1 (", "job.task_timeout"])?;
+    gate.open()?;
+    assert_eq!(workspace.tables_with_data(), [""; 0]);
+    Ok(())
+}
+
+#[test]
 fn a_driver_killed_before_its_commit_is_started_again_and_no_row_is_there_twice() -> Result<()> {
     let Gated { server, cluster, workspace, job } = gated("before-commit", "")?;
     let gate = server.close_gate()?;

@@ -78,6 +78,19 @@ fn a_pipeline_survives_its_json() {
     assert!(!json.contains("external_locations"));
 }
 
+#[test]
+fn what_is_set_about_tasks_travels_and_what_is_not_set_leaves_the_json_as_it_was() {
+    let pipeline = read(EXAMPLE).unwrap();
+    assert_eq!((pipeline.task_timeout_ms, pipeline.speculation), (None, false));
+    let json = serde_json::to_string(&pipeline).unwrap();
+    assert!(!json.contains("task_timeout") && !json.contains("speculation"));
+    let set = "timeout = \"1h\"\ntask_timeout = \"90s\"\nspeculation = true";
+    let pipeline = read(&EXAMPLE.replace("timeout = \"1h\"", set)).unwrap();
+    assert_eq!((pipeline.task_timeout_ms, pipeline.speculation), (Some(90_000), true));
+    let json = serde_json::to_string(&pipeline).unwrap();
+    assert_eq!(serde_json::from_str::<Pipeline>(&json).unwrap(), pipeline);
+}
+
 const SMALL: &str = r#"
 [job]
 name = "small"

@@ -137,6 +137,9 @@ fn job_section() {
     assert!(read(&with("")).is_ok());
     assert_one(&with("timeout = \"1 hour\""), "job.toml:3:11: error[invalid-value]: job.timeout", "1h30m");
     assert_one(&with("timeout = \"0s\""), "job.toml:3:11: error[invalid-value]: job.timeout", "above zero");
+    let found = "job.toml:3:16: error[invalid-value]: job.task_timeout";
+    assert_one(&with("task_timeout = \"0s\""), found, "above zero");
+    assert_one(&with("speculation = \"often\""), "job.toml:3:15: error[wrong-type]: job.speculation", "true or false");
     assert_one(&with("").replace("\"j\"", "\"a/b\""), "job.toml:2:8: error[invalid-name]: job.name", "'a/b'");
     assert_one(&with("").replace("\"/x\"", "\"gs://x\""), "job.toml:5:8: error[invalid-url]: warehouse.root", "gs://x");
     assert_one(&job(""), "job.toml:1:1: error[missing-key]: table", "at least one [[table]]");

@@ -24,13 +24,17 @@ impl Owner {
         // One that was superseded leaves nothing behind.
         let booking = booking.filter(|_| self.machine.awaits(&query, attempt));
         if let Some(entry) = self.entries.get_mut(&query) {
-            entry.progress.attempt_ended(attempt);
+            let took = entry.attempt_ended(attempt);
             if let Some(booking) = booking {
                 if let Some(stage) = entry.stages.get(&booking.attempt.stage) {
                     outcome = status::fitting(stage.shape, outcome);
                 }
                 if let Outcome::Done { output, .. } = &outcome {
-                    entry.progress.task_done(booking.attempt.stage, booking.attempt.task, metrics);
+                    let (stage, task) = (booking.attempt.stage, booking.attempt.task);
+                    entry.progress.task_done(stage, task, metrics);
+                    if let Some(took) = took {
+                        entry.pace.done(stage, task, took);
+                    }
                     if let TaskOutput::Inline(rows) = output {
                         entry.inline_bytes.hold(booking.attempt.task, rows.len() as u64);
                     }
@@ -56,7 +60,7 @@ impl Owner {
             if let (Some(booking), Some(metrics)) = (&wanted, metrics)
                 && let Some(entry) = self.entries.get_mut(&booking.attempt.query)
             {
-                entry.progress.attempt_runs(booking.attempt.attempt, booking.attempt.stage, metrics);
+                entry.progress.attempt_runs(&booking.attempt, metrics);
             }
             if wanted.is_none() {
                 // Unknown, superseded, or of a query that has ended: told once or again.
@@ -69,7 +73,7 @@ impl Owner {
             let message = format!("worker {worker} does not run attempt {attempt} of query {query} any more");
             let outcome = Outcome::FailedTransiently(Fault::new(ErrorClass::Unavailable, "attempt-vanished", message));
             if let Some(entry) = self.entries.get_mut(&query) {
-                entry.progress.attempt_ended(attempt);
+                entry.attempt_ended(attempt);
             }
             self.event(Event::AttemptEnded { worker: worker.clone(), query, attempt, outcome });
         }

@@ -70,13 +70,21 @@ impl Owner {
 
     fn send_launch(&mut self, launch: Launch, mut message: v1::LaunchTask) {
         let Some(link) = self.links.get_mut(&launch.worker) else { return };
+        let now = Instant::now();
         if let Some(entry) = self.entries.get_mut(&launch.attempt.query) {
             entry.announce(link);
             message.app_id.clone_from(&entry.prepare.app_id);
             message.epoch = entry.prepare.epoch;
+            if entry.pace.starts(&launch.attempt, now) {
+                tracing::info!(
+                    query_id = %launch.attempt.query, stage_id = %launch.attempt.stage, task_id = %launch.attempt.task,
+                    attempt = %launch.attempt.attempt, worker_id = %launch.worker,
+                    "a slow task gets a second attempt"
+                );
+            }
         }
         link.send(ToWorker::LaunchTask(message));
-        link.watch(launch.attempt.query, launch.attempt.attempt, Instant::now());
+        link.watch(launch.attempt.query, launch.attempt.attempt, now);
     }
 }
 

@@ -175,6 +175,7 @@ impl Cluster {
             settings: settings.collect(),
             profiles: b"{}".as_slice().into(),
             estimated_scan_bytes: scan_bytes,
+            task_policy: None,
         }
     }
 

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use lake_proto::ErrorClass;
+use lake_proto::v1::master_message::Message;
+use lake_proto::{ErrorClass, v1};
+use lake_scheduler_core::Speculation;
 
-use super::cluster::{Cluster, HUGE, Reaction, Shared, launches, once, spoil};
+use super::cluster::{Cluster, HUGE, Reaction, Shared, launches, once, read_answer, spoil};
 use crate::SchedulerSettings;
 
 const JOIN: &str = "SELECT c.country, count(*), sum(o.amount), count(DISTINCT o.item) \
@@ -52,7 +55,7 @@ async fn a_worker_that_joins_after_the_only_one_was_lost_finishes_the_query() {
     let events = cluster.submit(request).await;
     cluster.until("the result task", |log| launches(log).iter().any(|(_, launch)| launch.is_result)).await;
     cluster.join(2, |_| Reaction::Work).await;
-    assert_eq!(super::cluster::read_answer(events).await.unwrap(), cluster.expected(JOIN).await);
+    assert_eq!(read_answer(events).await.unwrap(), cluster.expected(JOIN).await);
     cluster.stop().await;
 }
 
@@ -150,6 +153,35 @@ async fn a_lasting_failure_ends_the_query_with_its_class() {
     cluster.join(1, |_| Reaction::FailTransiently).await;
     let fault = cluster.answer(JOIN, HUGE).await.unwrap_err();
     assert_eq!((fault.class, fault.code.as_str()), (ErrorClass::Unavailable, "scripted"));
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_task_that_hangs_is_overtaken_on_another_worker_where_the_application_wants_that() {
+    let speculation = Speculation { minimum: Duration::ZERO, ..Speculation::default() };
+    let mut cluster = Cluster::with(SchedulerSettings { speculation, ..SchedulerSettings::default() }).await;
+    let hangs = cluster.join(1, once(Reaction::Ignore, |_| true)).await;
+    cluster.join(1, |_| Reaction::Work).await;
+    let mut request = cluster.request(JOIN, HUGE).await;
+    request.task_policy = Some(v1::TaskPolicy { speculation: true, task_timeout_ms: 0 });
+    let events = cluster.submit(request).await;
+    assert_eq!(read_answer(events).await.unwrap(), cluster.expected(JOIN).await);
+    let (_, hung) = launches(&cluster.sent()).into_iter().find(|(worker, _)| *worker == hangs).unwrap();
+    let cancel = (hangs, Message::CancelTask(v1::CancelTask { task: hung.task }));
+    cluster.until("the end of the attempt that hangs", |log| log.contains(&cancel)).await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_task_that_hangs_everywhere_ends_the_query_with_its_stage_worker_and_limit() {
+    let task_timeout = Some(Duration::from_millis(1));
+    let mut cluster = Cluster::with(SchedulerSettings { task_timeout, ..SchedulerSettings::default() }).await;
+    cluster.join(1, |_| Reaction::Ignore).await;
+    let fault = cluster.answer(JOIN, HUGE).await.unwrap_err();
+    assert_eq!((fault.class, fault.code.as_str()), (ErrorClass::Resource, "task-timeout"));
+    for part in ["stage 1 (", "worker-0", "1ms", "job.task_timeout"] {
+        assert!(fault.message.contains(part), "{fault}");
+    }
     cluster.stop().await;
 }
 
