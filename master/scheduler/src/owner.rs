@@ -261,6 +261,12 @@ impl Owner {
                             link.send(ToWorker::CancelTask(v1::CancelTask { task: Some(task_ref(&attempt)) }));
                         }
                     }
+                    Action::Adopted { query, outputs, attempts } => {
+                        tracing::info!(
+                            query_id = %query, adopted_outputs = outputs.len(), adopted_attempts = attempts.len(),
+                            "query re-attached"
+                        );
+                    }
                     Action::Ended { query, end } => self.ended(&query, end),
                     Action::Retired { query } => {
                         if let Some(entry) = self.entries.get_mut(&query) {

@@ -32,6 +32,8 @@ pub(crate) struct Stage<O> {
     pub(crate) cores: u32,
     /// A further attempt of a task gives the same rows.
     pub(crate) is_repeatable: bool,
+    /// What its input derives from: of every task that runs or is done. None when nothing of it was ever launched.
+    pub(crate) lineage: Option<u64>,
     tasks: BTreeMap<TaskIndex, Task<O>>,
     pending: BTreeSet<TaskIndex>,
     done: usize,
@@ -51,6 +53,7 @@ impl<O> Stage<O> {
             inputs: definition.inputs,
             cores: definition.cores.max(1),
             is_repeatable: definition.is_repeatable,
+            lineage: None,
             done: 0,
             retries: 0,
             output_losses: 0,
@@ -84,6 +87,11 @@ impl<O> Stage<O> {
 
     pub(crate) fn pending(&self) -> impl Iterator<Item = TaskIndex> {
         self.pending.iter().copied()
+    }
+
+    /// Whether there is such a task, and it neither runs nor is done.
+    pub(crate) fn is_pending_task(&self, index: TaskIndex) -> bool {
+        self.pending.contains(&index)
     }
 
     pub(crate) fn avoid(&self, index: TaskIndex) -> Option<&BTreeSet<WorkerId>> {
