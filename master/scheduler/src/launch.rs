@@ -24,6 +24,8 @@ pub(crate) struct Wave {
     pub(crate) query: QueryId,
     pub(crate) stage: Arc<StagePlan>,
     pub(crate) inputs: BTreeMap<StageId, Vec<MapOutput>>,
+    /// What the inputs derive from, where it matters.
+    pub(crate) lineage: u64,
     pub(crate) launches: Vec<Launch>,
 }
 
@@ -87,6 +89,7 @@ impl Wave {
             cores: launch.cores,
             is_result,
             output_partitions: outputs.into_iter().map(|partition| partition as u64).collect(),
+            lineage: self.lineage,
         })
     }
 }

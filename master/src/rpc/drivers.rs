@@ -1,16 +1,24 @@
 //! What drivers call. Edge. Every call is fenced by the driver's epoch.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lake_master_core::{Application, Attempt, Command, Event, Step};
 use lake_proto::v1::drivers_server::Drivers;
-use lake_proto::{DriverId, ErrorClass, Fault, v1};
+use lake_proto::{AppId, DriverId, ErrorClass, Fault, v1};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::{Answers, invalid, until_stopped};
+use super::{Answers, invalid, stopping, until_stopped};
 use crate::master::Master;
+use crate::reign::Reign;
+
+/// Longer than it takes to give up a worker that does not come back to a new leader.
+const REPORTS_WITHIN: Duration = Duration::from_secs(15);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 pub(super) struct Service {
     master: Arc<Master>,
@@ -43,11 +51,37 @@ impl Service {
         }
         Ok(looked)
     }
+
+    fn runner(&self, identity: Option<&v1::DriverIdentity>) -> Result<Runner, Fault> {
+        let (driver, epoch) = self.caller(identity)?;
+        let (app, cap, is_client) = self.admitted(&driver, epoch, |application| {
+            let cap = application.options.total_executor_cores;
+            let is_client = application.running().is_some_and(|attempt| attempt.worker.is_none());
+            (application.id.clone(), (cap > 0).then_some(cap), is_client)
+        })?;
+        Ok(Runner { driver, app, cap, is_client })
+    }
+
+    /// Waits until every worker has told what it holds, or was given up. One that takes too long is not waited for: what
+    /// it holds is made again, and what it runs is told to end when it comes.
+    async fn wait_for_reports(&self, reign: &Reign) -> Result<(), Fault> {
+        let give_up = Instant::now() + REPORTS_WITHIN;
+        // A worker that is given up rings no bell here: the state is looked at.
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        while !self.master.raft.read(|state| reign.fleet.is_complete(state)) && Instant::now() < give_up {
+            tokio::select! {
+                () = reign.stop.cancelled() => return Err(stopping()),
+                _ = looks.tick() => {}
+            }
+        }
+        Ok(())
+    }
 }
 
 #[tonic::async_trait]
 impl Drivers for Service {
     type RunQueryStream = Answers<v1::QueryEvent>;
+    type AttachQueryStream = Answers<v1::QueryEvent>;
 
     async fn start(
         &self,
@@ -101,26 +135,48 @@ impl Drivers for Service {
 
     async fn run_query(&self, request: Request<v1::RunQueryRequest>) -> Result<Response<Self::RunQueryStream>, Status> {
         let request = request.into_inner();
-        let (driver, epoch) = self.caller(request.driver.as_ref())?;
-        let (app, cap, is_client) = self.admitted(&driver, epoch, |application| {
-            let cap = application.options.total_executor_cores;
-            let is_client = application.running().is_some_and(|attempt| attempt.worker.is_none());
-            (application.id.clone(), (cap > 0).then_some(cap), is_client)
-        })?;
+        let caller = self.runner(request.driver.as_ref())?;
         let reign = self.master.reign();
         self.master.count_query();
         // Planning is a large future; it lives on the heap.
-        let events = Box::pin(reign.scheduler.run_query(app, cap, request)).await?;
-        let stop = reign.stop.clone();
-        let events = ReceiverStream::new(events).map(move |event| {
-            // Progress that reaches the client is a sign that it listens.
-            if is_client {
-                reign.fleet.client_called(&driver);
-            }
-            Ok(event)
-        });
-        Ok(Response::new(until_stopped(events, stop)))
+        let events = Box::pin(reign.scheduler.run_query(caller.app.clone(), caller.cap, request)).await?;
+        Ok(Response::new(relayed(reign, caller, events)))
     }
+
+    async fn attach_query(
+        &self,
+        request: Request<v1::AttachQueryRequest>,
+    ) -> Result<Response<Self::AttachQueryStream>, Status> {
+        let request = request.into_inner();
+        let identity = request.query.as_ref().and_then(|query| query.driver.as_ref());
+        let caller = self.runner(identity)?;
+        let reign = self.master.reign();
+        self.wait_for_reports(&reign).await?;
+        let events = Box::pin(reign.scheduler.attach_query(caller.app.clone(), caller.cap, request)).await?;
+        Ok(Response::new(relayed(reign, caller, events)))
+    }
+}
+
+/// Who runs a query.
+struct Runner {
+    driver: DriverId,
+    app: AppId,
+    cap: Option<u32>,
+    /// It runs in a client's process.
+    is_client: bool,
+}
+
+/// The query's events until this master does not lead any more.
+fn relayed(reign: Arc<Reign>, caller: Runner, events: mpsc::Receiver<v1::QueryEvent>) -> Answers<v1::QueryEvent> {
+    let stop = reign.stop.clone();
+    let events = ReceiverStream::new(events).map(move |event| {
+        // Progress that reaches the client is a sign that it listens.
+        if caller.is_client {
+            reign.fleet.client_called(&caller.driver);
+        }
+        Ok(event)
+    });
+    until_stopped(events, stop)
 }
 
 fn answer(application: &Application, total_cores: u32) -> v1::DriverStartResponse {

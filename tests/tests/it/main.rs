@@ -5,6 +5,7 @@ mod drain;
 mod error_codes;
 mod faults;
 mod ha_client;
+mod leaders;
 mod masters;
 mod pages;
 mod repeatable;
