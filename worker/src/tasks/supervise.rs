@@ -51,8 +51,10 @@ impl Tasks {
             // In the outbox before it is off the list, so that no heartbeat misses both.
             let task = lock(&self.attempts).get(&id).map(|entry| entry.task.clone()).unwrap_or_default();
             let status = status(&task, outcome, metrics);
-            // Held before it can be acknowledged by a leader who then goes.
-            query.outputs().keep(&status, lineage);
+            // Held before it can be acknowledged by a leader who then goes; unless it was not wanted and ended too late.
+            if !told.is_cancelled() {
+                query.outputs().keep(&status, lineage);
+            }
             self.outbox.task(status);
         }
         lock(&self.attempts).remove(&id);
