@@ -34,6 +34,8 @@ struct Entry {
     drain_timeout_ms: u64,
     /// It was told on this stream that it may leave.
     is_released: bool,
+    /// It has told this leader what it holds of queries, or never will.
+    has_reported: bool,
 }
 
 #[derive(Default)]
@@ -78,7 +80,9 @@ impl Fleet {
         report(&mut seen, &register.drivers, now_ms);
         let figures = LiveWorker { last_heartbeat_ms: now_ms, ..LiveWorker::default() };
         let drain_timeout_ms = register.drain_timeout_ms;
-        let entry = Entry { seen, link, stream, figures, drain_timeout_ms, is_released: false };
+        // What it told on an earlier stream to this leader was not forgotten.
+        let has_reported = !register.reports_held || seeing.workers.get(worker).is_some_and(|entry| entry.has_reported);
+        let entry = Entry { seen, link, stream, figures, drain_timeout_ms, is_released: false, has_reported };
         seeing.workers.insert(worker.clone(), entry);
         drop(seeing);
         self.changed.notify_one();
@@ -101,6 +105,20 @@ impl Fleet {
         }
         drop(seeing);
         self.changed.notify_one();
+    }
+
+    /// A worker has told what it holds of queries.
+    pub(crate) fn reported(&self, worker: &WorkerId) {
+        if let Some(entry) = self.lock().workers.get_mut(worker) {
+            entry.has_reported = true;
+        }
+    }
+
+    /// Whether every worker that is alive in the state has told this leader what it holds.
+    pub(crate) fn is_complete(&self, state: &State) -> bool {
+        let seeing = self.lock();
+        let has_reported = |id: &WorkerId| seeing.workers.get(id).is_some_and(|entry| entry.has_reported);
+        state.workers().filter(|worker| worker.is_alive()).all(|worker| has_reported(&worker.id))
     }
 
     /// Any message but a heartbeat.

@@ -93,6 +93,15 @@ impl Masters {
         self.directory.join(format!("master-{at}"))
     }
 
+    /// What a master that runs has logged.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn log(&self, at: usize) -> Result<String> {
+        let process = self.member(at)?.process.as_ref();
+        Ok(process.with_context(|| format!("master {at} is not running"))?.stderr())
+    }
+
     /// The process id of a master that runs.
     ///
     /// # Errors

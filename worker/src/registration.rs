@@ -194,6 +194,7 @@ impl Registration {
             drivers: self.drivers.running(),
             is_draining: self.drain.has_begun(),
             drain_timeout_ms: u64::try_from(self.drain_timeout.as_millis()).unwrap_or(u64::MAX),
+            reports_held: true,
         }
     }
 
@@ -229,6 +230,13 @@ impl Registration {
         };
         let mut beat = interval(every);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        if registered.wants_held {
+            // Before any status: an attempt that it names may end at once.
+            let held = worker_message::Message::Held(self.tasks.held());
+            if outbound.send(WorkerMessage { message: Some(held) }).await.is_err() {
+                return End::Lost(closed_by(address));
+            }
+        }
         let mut cursor = 0;
         // The first heartbeat goes out at once.
         let mut is_told = self.drain.has_begun();

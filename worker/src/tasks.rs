@@ -8,6 +8,7 @@ mod attempt;
 mod clients;
 mod compute;
 mod failure;
+mod held;
 mod probe;
 mod query;
 mod result;
@@ -22,7 +23,9 @@ use std::time::{Duration, Instant};
 
 use lake_engine::EngineError;
 use lake_engine::session;
-use lake_proto::v1::{LaunchTask, PrepareQuery, TaskMetrics, TaskRef, TaskStatus, task_status::Outcome};
+use lake_proto::v1::{
+    Held, HeldAttempt, HeldQuery, LaunchTask, PrepareQuery, TaskMetrics, TaskRef, TaskStatus, task_status::Outcome,
+};
 use lake_proto::{ErrorClass, Fault, QueryId};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +41,9 @@ use self::query::{Query, Shared};
 use crate::fence::Fence;
 use crate::registration::outbox::Outbox;
 use crate::workdir::WorkDir;
+
+/// Rows that are told to a leader when it asks what is held, in bytes: they travel in one message.
+const HELD_ROWS_BYTES: usize = 64 << 20;
 
 /// A running attempt, for heartbeats and people.
 #[derive(Debug, Clone)]
@@ -70,6 +76,7 @@ struct Entry {
     task: TaskRef,
     app_id: String,
     cores: u32,
+    lineage: u64,
     token: CancellationToken,
     counters: Arc<Counters>,
     started: Instant,
@@ -171,6 +178,7 @@ impl Tasks {
             task: task.clone(),
             app_id: query.app_id.clone(),
             cores: launch.cores,
+            lineage: launch.lineage,
             token: query.token.child_token(),
             counters: counters.clone(),
             started: Instant::now(),
@@ -192,9 +200,13 @@ impl Tasks {
         query.attempts.spawn_on(self.tracker.track_future(supervised), &self.service);
     }
 
-    /// Tells an attempt to stop; it reports when it has. Nothing happens to one that is not running.
+    /// Tells an attempt to stop; it reports when it has. One that has ended is not held any more: its master has no use
+    /// for it.
     pub fn cancel(&self, task: &TaskRef) {
-        let Ok(query) = task.query_id.parse() else { return };
+        let Ok(query) = task.query_id.parse::<QueryId>() else { return };
+        if let Some(query) = lock(&self.queries).get(&query) {
+            query.outputs().forget(task.attempt);
+        }
         if let Some(entry) = lock(&self.attempts).get(&AttemptId { query, number: task.attempt }) {
             entry.token.cancel();
         }
@@ -256,6 +268,25 @@ impl Tasks {
             .collect()
     }
 
+    /// What a leader may go on with: of every query that was not dropped, what has been left here and what runs.
+    pub fn held(&self) -> Held {
+        // What ends in between is then in both lists, never in none.
+        let mut running: BTreeMap<QueryId, Vec<HeldAttempt>> = BTreeMap::new();
+        for (id, entry) in lock(&self.attempts).iter().filter(|(_, entry)| !entry.token.is_cancelled()) {
+            let (task, cores, lineage) = (Some(entry.task.clone()), entry.cores, entry.lineage);
+            running.entry(id.query.clone()).or_default().push(HeldAttempt { task, cores, lineage });
+        }
+        let queries: Vec<Arc<Query>> = lock(&self.queries).values().cloned().collect();
+        let mut room = HELD_ROWS_BYTES;
+        let held = queries.iter().map(|query| HeldQuery {
+            query_id: query.id.to_string(),
+            app_id: query.app_id.clone(),
+            done: query.outputs().all(&mut room),
+            running: running.remove(&query.id).unwrap_or_default(),
+        });
+        Held { queries: held.collect() }
+    }
+
     /// Queries that are prepared and not dropped.
     pub fn queries(&self) -> BTreeSet<String> {
         lock(&self.queries).keys().map(ToString::to_string).collect()
@@ -279,12 +310,7 @@ impl Tasks {
     }
 
     fn report(&self, task: &TaskRef, outcome: Outcome, metrics: TaskMetrics) {
-        self.outbox.task(TaskStatus {
-            seq: 0,
-            task: Some(task.clone()),
-            outcome: Some(outcome),
-            metrics: Some(metrics),
-        });
+        self.outbox.task(status(task, outcome, metrics));
     }
 
     fn shared(&self) -> Result<Shared, EngineError> {
@@ -311,6 +337,10 @@ impl Tasks {
             tracing::warn!(attempts = lock(&self.attempts).len(), "tasks did not end in time");
         }
     }
+}
+
+fn status(task: &TaskRef, outcome: Outcome, metrics: TaskMetrics) -> TaskStatus {
+    TaskStatus { seq: 0, task: Some(task.clone()), outcome: Some(outcome), metrics: Some(metrics) }
 }
 
 fn metrics(counters: &Counters, started: Instant, spilled_bytes: u64) -> TaskMetrics {

@@ -17,10 +17,11 @@ use futures::{StreamExt, TryStreamExt};
 use lake_proto::channel::{MAX_MESSAGE_BYTES, connect};
 use lake_proto::v1::query_event::Event;
 use lake_proto::v1::{self, QueryEvent, ResultLocation, StageProgress, TaskResult};
-use lake_proto::{ErrorClass, Fault, QueryId};
+use lake_proto::{ErrorClass, Fault};
 use tokio::sync::watch;
-use tonic::Streaming;
+use tonic::{Code, Streaming};
 
+use super::course::{Call, Course, MAX_RESUBMISSIONS, Outlook};
 use super::{Query, QueryRunner, fresh_query_id};
 use crate::codec;
 use crate::driver::Masters;
@@ -30,9 +31,11 @@ use crate::{EngineError, Result};
 
 /// How long a master is looked for that takes a query, before the query counts as lost.
 const SEARCH_FOR: Duration = Duration::from_secs(30);
-const RESUBMIT_PAUSE: Duration = Duration::from_millis(500);
 /// With this code a master that goes away in an orderly way ends the queries it has.
 const SCHEDULER_STOPPED: &str = "scheduler-stopped";
+/// With these codes a leading master refuses to go on with a query.
+const QUERY_CHANGED: &str = "query-changed";
+const QUERY_OVER: &str = "query-over";
 const PARALLEL_FETCHES: usize = 4;
 
 /// The cluster as a place where plans run, for one driver.
@@ -56,17 +59,14 @@ impl ClusterRunner {
         Self { policy, ..self }
     }
 
-    /// Sends the query to the leading master.
-    ///
-    /// # Errors
-    /// `unavailable` when no master took it; any other class is about the query.
-    async fn submit(&self, query: &Query, id: &QueryId) -> Result<Streaming<QueryEvent>> {
+    /// What every call for the query says, but for its id.
+    fn request(&self, query: &Query) -> Result<v1::RunQueryRequest> {
         let profiles =
             serde_json::to_vec(self.stores.profiles()).map_err(|error| EngineError::internal(error.to_string()))?;
         let settings = query.config.to_key_value_pairs();
-        let request = v1::RunQueryRequest {
+        Ok(v1::RunQueryRequest {
             driver: Some(self.driver.clone()),
-            query_id: id.to_string(),
+            query_id: String::new(),
             label: query.label.clone(),
             plan: codec::encode_plan(&query.plan, codec::codec().as_ref())?.into(),
             codec_version: codec::VERSION,
@@ -74,12 +74,37 @@ impl ClusterRunner {
             profiles: profiles.into(),
             estimated_scan_bytes: query.estimated_scan_bytes,
             task_policy: Some(self.policy),
-        };
+            replaces: String::new(),
+        })
+    }
+
+    /// Sends the query to the leading master, or attaches it there.
+    ///
+    /// # Errors
+    /// `unavailable` when no master took it; any other class is about the query.
+    async fn call(&self, mut request: v1::RunQueryRequest, call: Call) -> Result<Streaming<QueryEvent>> {
         let channel = self.masters.channel().await?;
         let mut client = v1::drivers_client::DriversClient::new(channel)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
-        Ok(client.run_query(request).await.map_err(Fault::from)?.into_inner())
+        let answer = match call {
+            Call::Submit { id, replaces } => {
+                request.query_id = id.to_string();
+                request.replaces = replaces.map(|id| id.to_string()).unwrap_or_default();
+                client.run_query(request).await
+            }
+            Call::Attach { id, accepted, attachment } => {
+                request.query_id = id.to_string();
+                let (query, accepted) = (Some(request), Some(accepted));
+                client.attach_query(v1::AttachQueryRequest { query, accepted, attachment }).await
+            }
+        };
+        let answer = answer.map_err(|status| match status.code() {
+            // A master of an earlier release leads.
+            Code::Unimplemented => Fault::new(ErrorClass::Conflict, QUERY_CHANGED, "this master attaches no queries"),
+            _ => Fault::from(status),
+        });
+        Ok(answer?.into_inner())
     }
 }
 
@@ -89,19 +114,23 @@ impl ClusterRunner {
 /// The master, or the way to it, was lost before it told an end: `unavailable`.
 async fn follow(
     mut events: Streaming<QueryEvent>,
-    id: &QueryId,
+    course: &mut Course,
     progress: &watch::Sender<Vec<StageProgress>>,
 ) -> Result<Result<Vec<RecordBatch>>> {
     let mut results = BTreeMap::new();
     while let Some(event) = events.message().await.map_err(Fault::from)? {
         match event.event {
+            Some(Event::Accepted(accepted)) => course.taken(accepted),
             Some(Event::Progress(stages)) => {
                 progress.send_replace(stages.stages);
             }
             Some(Event::Result(result)) => {
                 let task = result.task_index;
                 if results.insert(task, result).is_some() {
-                    return Ok(Err(EngineError::internal(format!("task {task} of query {id} answered twice"))));
+                    return Ok(Err(EngineError::internal(format!(
+                        "task {task} of query {} answered twice",
+                        course.id()
+                    ))));
                 }
             }
             Some(Event::Finished(finished)) => {
@@ -139,30 +168,45 @@ impl QueryRunner for ClusterRunner {
     }
 
     async fn run(&self, query: Query, progress: watch::Sender<Vec<StageProgress>>) -> Result<Vec<RecordBatch>> {
-        let mut id = query.id.clone();
+        let request = self.request(&query)?;
+        let mut course = Course::new(query.id.clone());
         let mut give_up = Instant::now() + SEARCH_FOR;
         loop {
-            let lost = match self.submit(&query, &id).await {
-                Ok(events) => match follow(events, &id, &progress).await {
+            let call = course.next_call();
+            let (lost, outlook) = match self.call(request.clone(), call.clone()).await {
+                Ok(events) => match follow(events, &mut course, &progress).await {
                     Ok(outcome) => return outcome,
+                    Err(lost) if lost.class() != ErrorClass::Unavailable => return Err(lost),
                     Err(lost) => {
                         // A master had it, however long ago it took it: the search begins anew.
                         give_up = Instant::now() + SEARCH_FOR;
-                        lost
+                        (lost, course.lost(fresh_query_id()?))
                     }
                 },
-                Err(lost) => lost,
+                Err(refusal) if is_refused(&call, &refusal) => (refusal, course.refused(fresh_query_id()?)),
+                Err(lost) if lost.class() != ErrorClass::Unavailable || Instant::now() >= give_up => return Err(lost),
+                Err(lost) => (lost, course.unanswered(fresh_query_id()?)),
             };
-            if lost.class() != ErrorClass::Unavailable || Instant::now() >= give_up {
-                return Err(lost);
-            }
-            // Nothing of a lost query is visible before the driver's commit, so a fresh one is always right.
-            tracing::warn!(query_id = %id, error.code = lost.code(), "the query is sent again: {lost}");
+            let Outlook::Again(pause) = outlook else { return Err(hopeless(&query.label, &lost)) };
+            let code = lost.code();
+            tracing::warn!(query_id = %course.id(), error.code = code, "a master is looked for to run the query: {lost}");
             self.masters.forget().await;
-            tokio::time::sleep(RESUBMIT_PAUSE).await;
-            id = fresh_query_id()?;
+            tokio::time::sleep(pause).await;
         }
     }
+}
+
+/// Whether the leading master says that the query cannot be attached there.
+fn is_refused(call: &Call, refusal: &EngineError) -> bool {
+    matches!(call, Call::Attach { .. }) && [QUERY_CHANGED, QUERY_OVER].contains(&refusal.code())
+}
+
+fn hopeless(label: &str, last: &EngineError) -> EngineError {
+    let message = format!(
+        "the query of {label} was begun anew {MAX_RESUBMISSIONS} times because the master that ran it was lost, and was \
+         lost again ({last}): look into the logs of the masters, then run the job again"
+    );
+    EngineError::unavailable("query-lost", message)
 }
 
 fn setting(pair: ballista_core::serde::protobuf::KeyValuePair) -> Option<v1::Setting> {

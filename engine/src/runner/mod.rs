@@ -1,6 +1,7 @@
 //! Where a plan runs. Two real places: this process ([`local`]) and the cluster ([`cluster`]). Edge.
 
 pub mod cluster;
+mod course;
 pub mod local;
 
 use std::sync::Arc;

@@ -40,6 +40,8 @@ pub(crate) struct Entry {
     pub(crate) ended: CancellationToken,
     /// No attempt of it runs any more.
     pub(crate) is_retired: bool,
+    /// Of outputs that earlier leaders have left, until it is decided which of them count.
+    pub(crate) reported: BTreeMap<Attempt, Reported>,
     /// Workers that have rows of the answer, until its driver needs nothing from them any more.
     pub(crate) unfetched: BTreeSet<WorkerId>,
 }
@@ -61,6 +63,7 @@ impl Entry {
             events: Some(events),
             ended,
             is_retired: false,
+            reported: BTreeMap::new(),
             unfetched: BTreeSet::new(),
         }
     }
@@ -90,6 +93,13 @@ impl Entry {
         });
         self.progress.stages(&views.collect::<Vec<_>>())
     }
+}
+
+/// An output that was reported by its worker, not to this leader.
+pub(crate) struct Reported {
+    pub(crate) metrics: v1::TaskMetrics,
+    /// Rows of the answer; none when the rows are elsewhere.
+    pub(crate) inline_bytes: u64,
 }
 
 /// How much of the answer is held here, by task: what a task is run again for takes the place of what it left before.
@@ -172,6 +182,11 @@ impl Answer {
 /// The event that shows the stages.
 pub(crate) fn progress(stages: Vec<v1::StageProgress>) -> v1::QueryEvent {
     event(v1::query_event::Event::Progress(v1::QueryProgress { stages }))
+}
+
+/// The event that says how the query was cut.
+pub(crate) fn accepted(accepted: v1::QueryAccepted) -> v1::QueryEvent {
+    event(v1::query_event::Event::Accepted(accepted))
 }
 
 fn event(event: v1::query_event::Event) -> v1::QueryEvent {

@@ -9,8 +9,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::choice::Cluster;
 use crate::compute::Compute;
+use crate::cut;
 use crate::overview::Overview;
-use crate::owner::{Message, Owner, Submission};
+use crate::owner::{Message, Owner, Start, Submission};
 use crate::pace::TaskPolicy;
 use crate::plan::{self, Planner};
 use crate::settings::SchedulerSettings;
@@ -111,10 +112,16 @@ impl Scheduler {
         self.tell(Message::Heartbeat { worker, heartbeat }).await;
     }
 
-    /// Runs a query of `app`, which may use `cores_cap` cores at once (none or zero: all). Progress comes at most
-    /// every 200 ms; at the end come one result per task of the final stage and `finished`, or `finished` with a
-    /// failure. Dropping the receiver cancels the query. While results wait on workers to be fetched, the channel
-    /// stays open after `finished`: the files go when the receiver is dropped.
+    /// A worker that has just attached says what it holds and runs of queries. Before this what it runs of a query that
+    /// is not known here is told to end.
+    pub async fn worker_holds(&self, worker: WorkerId, held: v1::Held) {
+        self.tell(Message::Held { worker, held }).await;
+    }
+
+    /// Runs a query of `app`, which may use `cores_cap` cores at once (none or zero: all). The first event says how it
+    /// was cut. Progress comes at most every 200 ms; at the end come one result per task of the final stage and
+    /// `finished`, or `finished` with a failure. Dropping the receiver cancels the query. While results wait on workers
+    /// to be fetched, the channel stays open after `finished`: the files go when the receiver is dropped.
     ///
     /// # Errors
     /// `invalid-job` for another codec version, an invalid id or one that was used before; the class of the
@@ -125,15 +132,52 @@ impl Scheduler {
         cores_cap: Option<u32>,
         request: v1::RunQueryRequest,
     ) -> Result<mpsc::Receiver<v1::QueryEvent>, Fault> {
-        let id = plan::check(&request)?;
-        let cluster = *self.cluster.borrow();
-        let (planner, settings) = (self.planner.clone(), self.settings.clone());
-        let (plan, request) = {
-            let (id, app) = (id.clone(), app.clone());
-            let work = move || (planner.plan(&id, &app, cores_cap, &request, cluster, &settings), request);
-            let (plan, request) = self.compute.run(work).await?;
-            (plan?, request)
+        let replaces = request.replaces.parse().ok();
+        Box::pin(self.start_query(app, cores_cap, request, None, Start::Fresh { replaces })).await
+    }
+
+    /// As [`Self::run_query`], for a query that an earlier leader has run: what the workers that have told it
+    /// ([`Self::worker_holds`]) have of it is not done again. A worker that tells it later is told to end what it runs.
+    ///
+    /// # Errors
+    /// As [`Self::run_query`]; `conflict` when the query cannot go on here, and is to be run afresh.
+    pub async fn attach_query(
+        &self,
+        app: AppId,
+        cores_cap: Option<u32>,
+        request: v1::AttachQueryRequest,
+    ) -> Result<mpsc::Receiver<v1::QueryEvent>, Fault> {
+        let v1::AttachQueryRequest { query, accepted, attachment } = request;
+        let (Some(query), Some(accepted), 1..) = (query, accepted, attachment) else {
+            let message = "a query is attached without its request, its cut or its number of attachments";
+            return Err(Fault::new(ErrorClass::InvalidJob, "request", message));
         };
+        Box::pin(self.start_query(app, cores_cap, query, Some(accepted), Start::Attached { attachment })).await
+    }
+
+    async fn start_query(
+        &self,
+        app: AppId,
+        cores_cap: Option<u32>,
+        request: v1::RunQueryRequest,
+        before: Option<v1::QueryAccepted>,
+        start: Start,
+    ) -> Result<mpsc::Receiver<v1::QueryEvent>, Fault> {
+        let id = plan::check(&request)?;
+        let cluster = before.as_ref().map_or_else(|| *self.cluster.borrow(), cut::figures);
+        let (planner, settings) = (self.planner.clone(), self.settings.clone());
+        let (planned, request) = {
+            let (id, app) = (id.clone(), app.clone());
+            let work = move || {
+                let plan = planner.plan(&id, &app, cores_cap, &request, cluster, &settings);
+                (plan.map(|plan| (cut::accepted(&plan, cluster), plan)), request)
+            };
+            self.compute.run(work).await?
+        };
+        let (accepted, plan) = planned?;
+        if let Some(before) = &before {
+            cut::check(&id, before, &accepted)?;
+        }
         let epoch = request.driver.as_ref().map_or(0, |driver| driver.epoch);
         let submission = Submission {
             plan,
@@ -146,6 +190,8 @@ impl Scheduler {
                 app_id: app.as_str().to_owned(),
                 epoch,
             },
+            accepted,
+            start,
         };
         let (reply, answer) = oneshot::channel();
         self.tell(Message::Submit { submission: Box::new(submission), reply }).await;

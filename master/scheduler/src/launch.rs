@@ -24,6 +24,8 @@ pub(crate) struct Wave {
     pub(crate) query: QueryId,
     pub(crate) stage: Arc<StagePlan>,
     pub(crate) inputs: BTreeMap<StageId, Vec<MapOutput>>,
+    /// What the inputs derive from, where it matters.
+    pub(crate) lineage: u64,
     pub(crate) launches: Vec<Launch>,
 }
 
@@ -90,6 +92,7 @@ impl Wave {
             // The owner knows whose query it is, and says so when it sends the message.
             app_id: String::new(),
             epoch: 0,
+            lineage: self.lineage,
         })
     }
 }

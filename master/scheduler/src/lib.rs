@@ -16,6 +16,8 @@
 //!     this plan, with job = query id, task id = attempt, and `output_partitions` as the global partition ids.
 //!   - `is_result = true`: the plan under the writer, without one. Every output partition of it is executed and the
 //!     rows are the answer. Shuffle readers in it need `with_work_dir` and `with_client_pool`.
+//!   Its `lineage` is kept beside the attempt and given back in [`Held`](lake_proto::v1::Held), which each leader is told
+//!   first: so it goes on with queries of an earlier one (the `stash` module, [`Scheduler::attach_query`]).
 //! * `CancelTask` for an attempt that is not wanted, also for one that the worker does not know: it answers
 //!   `cancelled`, or says nothing and the watchdog frees the cores.
 //! * `DropQuery` when nothing of the query is needed or running any more.
@@ -25,6 +27,7 @@
 
 mod choice;
 mod compute;
+mod cut;
 mod entry;
 mod handle;
 mod launch;
@@ -37,6 +40,7 @@ mod plan;
 mod progress;
 mod services;
 mod settings;
+mod stash;
 mod status;
 mod uncuttable;
 

@@ -2,6 +2,7 @@
 //!
 //! It never waits for anybody: planning threads, slow workers and slow drivers have tasks of their own.
 
+mod attach;
 mod reports;
 mod slow;
 mod waves;
@@ -24,6 +25,7 @@ use crate::overview::{Overview, QueryOverview, WorkerOverview};
 use crate::pace::TaskPolicy;
 use crate::plan::QueryPlan;
 use crate::services::Services;
+use crate::stash::Stash;
 use crate::status::TaskOutput;
 
 /// Events that may wait for a driver that reads slowly; progress beyond this is skipped.
@@ -47,6 +49,11 @@ pub(crate) enum Message {
     TaskStatus {
         worker: WorkerId,
         status: v1::TaskStatus,
+    },
+    /// What a worker has of queries, told when it attaches.
+    Held {
+        worker: WorkerId,
+        held: v1::Held,
     },
     Heartbeat {
         worker: WorkerId,
@@ -88,12 +95,33 @@ pub(crate) struct Submission {
     pub(crate) label: String,
     pub(crate) policy: TaskPolicy,
     pub(crate) prepare: v1::PrepareQuery,
+    /// For the driver.
+    pub(crate) accepted: v1::QueryAccepted,
+    pub(crate) start: Start,
+}
+
+/// Where a query begins.
+pub(crate) enum Start {
+    /// From nothing, and in the place of another one, if any.
+    Fresh { replaces: Option<QueryId> },
+    /// With what earlier leaders have left of it.
+    Attached { attachment: u32 },
+}
+
+impl Start {
+    const fn attachment(&self) -> Option<u32> {
+        match self {
+            Self::Fresh { .. } => None,
+            Self::Attached { attachment } => Some(*attachment),
+        }
+    }
 }
 
 pub(crate) struct Owner {
     machine: Queries<TaskOutput>,
     links: BTreeMap<WorkerId, Link>,
     entries: BTreeMap<QueryId, Entry>,
+    stash: Stash,
     used: BTreeSet<QueryId>,
     used_in_order: VecDeque<QueryId>,
     unmanned_since: Option<Instant>,
@@ -111,6 +139,7 @@ impl Owner {
             machine: Queries::default(),
             links: BTreeMap::new(),
             entries: BTreeMap::new(),
+            stash: Stash::default(),
             used: BTreeSet::new(),
             used_in_order: VecDeque::new(),
             unmanned_since: Some(Instant::now()),
@@ -134,7 +163,7 @@ impl Owner {
                     Some(message) => self.serve(message),
                     None => break,
                 },
-                _ = ticks.tick(), if !self.entries.is_empty() => self.tick(),
+                _ = ticks.tick(), if !self.entries.is_empty() || !self.stash.is_empty() => self.tick(),
             }
         }
         stop.cancel();
@@ -153,12 +182,16 @@ impl Owner {
             Message::WorkerLost { worker } => self.worker_lost(worker),
             Message::WorkerDraining { worker } => self.event(Event::WorkerDraining { worker }),
             Message::TaskStatus { worker, status } => self.task_status(worker, status),
+            Message::Held { worker, held } => self.held(&worker, held),
             Message::Heartbeat { worker, heartbeat } => self.heartbeat(&worker, heartbeat),
             Message::Submit { submission, reply } => {
                 // The driver may be gone already; then the channel is closed and the query cancelled.
                 let _ = reply.send(self.submit(*submission));
             }
-            Message::ApplicationEnded { app } => self.event(Event::ApplicationEnded { app }),
+            Message::ApplicationEnded { app } => {
+                self.drop_remains_of(&app);
+                self.event(Event::ApplicationEnded { app });
+            }
             Message::Overview { reply } => {
                 let _ = reply.send(self.overview());
             }
@@ -200,6 +233,7 @@ impl Owner {
         if self.links.remove(&worker).is_some() {
             tracing::warn!(worker_id = %worker, "worker lost: what it ran and held is made again");
         }
+        self.stash.lose(&worker);
         // The retries report the same rows once more.
         for lost in self.machine.attempts_on(&worker) {
             if let Some(entry) = self.entries.get_mut(&lost.query) {
@@ -212,13 +246,25 @@ impl Owner {
     fn submit(&mut self, submission: Submission) -> Result<mpsc::Receiver<v1::QueryEvent>, Fault> {
         let definition = submission.plan.definition.clone();
         let query = definition.id.clone();
-        self.remember(&query)?;
+        let (accepted, attachment) = (submission.accepted, submission.start.attachment());
+        match self.remember(&query) {
+            Err(_) if attachment.is_some() => return Err(attach::over(&query)),
+            remembered => remembered?,
+        }
+        if let Start::Fresh { replaces: Some(replaced) } = &submission.start {
+            self.give_up(replaced, &definition.app);
+        }
         tracing::info!(query_id = %query, app_id = %definition.app, stages = definition.stages.len(), "query submitted");
         let (events, receiver) = mpsc::channel(WAITING_EVENTS);
+        // The channel is new and empty.
+        let _ = events.try_send(entry::accepted(accepted));
         let ended = self.services.stop.child_token();
         self.services.cancel_when_closed(query.clone(), events.clone(), ended.clone());
         self.entries.insert(query, Entry::new(submission, events, ended));
-        self.event(Event::QuerySubmitted(definition));
+        match attachment {
+            None => self.event(Event::QuerySubmitted(definition)),
+            Some(attachment) => self.attach(definition, attachment),
+        }
         Ok(receiver)
     }
 
@@ -264,6 +310,7 @@ impl Owner {
                             link.send(ToWorker::CancelTask(v1::CancelTask { task: Some(task_ref(&attempt)) }));
                         }
                     }
+                    Action::Adopted { query, outputs, attempts } => self.adopted(&query, outputs, attempts),
                     Action::Ended { query, end } => self.ended(&query, end),
                     Action::Retired { query } => {
                         if let Some(entry) = self.entries.get_mut(&query) {
@@ -326,6 +373,7 @@ impl Owner {
         }
         self.look_for_slow_attempts();
         self.give_up_waiting();
+        self.drop_expired();
     }
 
     fn give_up_waiting(&mut self) {
@@ -360,7 +408,9 @@ impl Owner {
     }
 
     fn needs(&self, worker: &WorkerId) -> bool {
-        self.machine.is_needed(worker) || self.entries.values().any(|entry| entry.unfetched.contains(worker))
+        self.machine.is_needed(worker)
+            || self.stash.needs(worker)
+            || self.entries.values().any(|entry| entry.unfetched.contains(worker))
     }
 
     fn overview(&self) -> Overview {

@@ -1,16 +1,24 @@
 //! What drivers call. Edge. Every call is fenced by the driver's epoch.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lake_master_core::{Application, Attempt, Command, Event, Step};
 use lake_proto::v1::drivers_server::Drivers;
-use lake_proto::{DriverId, ErrorClass, Fault, v1};
+use lake_proto::{AppId, DriverId, ErrorClass, Fault, v1};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::{Answers, invalid, until_stopped};
+use super::{Answers, invalid, stopping, until_stopped};
 use crate::master::Master;
+use crate::reign::Reign;
+
+/// Longer than it takes to give up a worker that does not come back to a new leader.
+const REPORTS_WITHIN: Duration = Duration::from_secs(15);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 pub(super) struct Service {
     master: Arc<Master>,
@@ -41,11 +49,35 @@ impl Service {
         self.master.reign().fleet.driver_called(driver);
         Ok(looked)
     }
+
+    fn runner(&self, identity: Option<&v1::DriverIdentity>) -> Result<Runner, Fault> {
+        let (driver, epoch) = self.caller(identity)?;
+        self.admitted(&driver, epoch, |application| {
+            let cap = application.options.total_executor_cores;
+            Runner { app: application.id.clone(), cap: (cap > 0).then_some(cap) }
+        })
+    }
+
+    /// Waits until every worker has told what it holds, or was given up. One that takes too long is not waited for: what
+    /// it holds is made again, and what it runs is told to end when it comes.
+    async fn wait_for_reports(&self, reign: &Reign) -> Result<(), Fault> {
+        let give_up = Instant::now() + REPORTS_WITHIN;
+        // A worker that is given up rings no bell here: the state is looked at.
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        while !self.master.raft.read(|state| reign.fleet.is_complete(state)) && Instant::now() < give_up {
+            tokio::select! {
+                () = reign.stop.cancelled() => return Err(stopping()),
+                _ = looks.tick() => {}
+            }
+        }
+        Ok(())
+    }
 }
 
 #[tonic::async_trait]
 impl Drivers for Service {
     type RunQueryStream = Answers<v1::QueryEvent>;
+    type AttachQueryStream = Answers<v1::QueryEvent>;
 
     async fn start(
         &self,
@@ -103,18 +135,37 @@ impl Drivers for Service {
 
     async fn run_query(&self, request: Request<v1::RunQueryRequest>) -> Result<Response<Self::RunQueryStream>, Status> {
         let request = request.into_inner();
-        let (driver, epoch) = self.caller(request.driver.as_ref())?;
-        let (app, cap) = self.admitted(&driver, epoch, |application| {
-            let cap = application.options.total_executor_cores;
-            (application.id.clone(), (cap > 0).then_some(cap))
-        })?;
+        let caller = self.runner(request.driver.as_ref())?;
         let reign = self.master.reign();
         self.master.count_query();
         // Planning is a large future; it lives on the heap.
-        let events = Box::pin(reign.scheduler.run_query(app, cap, request)).await?;
-        let stop = reign.stop.clone();
-        Ok(Response::new(until_stopped(ReceiverStream::new(events).map(Ok), stop)))
+        let events = Box::pin(reign.scheduler.run_query(caller.app, caller.cap, request)).await?;
+        Ok(Response::new(relayed(&reign, events)))
     }
+
+    async fn attach_query(
+        &self,
+        request: Request<v1::AttachQueryRequest>,
+    ) -> Result<Response<Self::AttachQueryStream>, Status> {
+        let request = request.into_inner();
+        let identity = request.query.as_ref().and_then(|query| query.driver.as_ref());
+        let caller = self.runner(identity)?;
+        let reign = self.master.reign();
+        self.wait_for_reports(&reign).await?;
+        let events = Box::pin(reign.scheduler.attach_query(caller.app, caller.cap, request)).await?;
+        Ok(Response::new(relayed(&reign, events)))
+    }
+}
+
+/// Who runs a query.
+struct Runner {
+    app: AppId,
+    cap: Option<u32>,
+}
+
+/// The query's events until this master does not lead any more.
+fn relayed(reign: &Reign, events: mpsc::Receiver<v1::QueryEvent>) -> Answers<v1::QueryEvent> {
+    until_stopped(ReceiverStream::new(events).map(Ok), reign.stop.clone())
 }
 
 fn answer(application: &Application, total_cores: u32) -> v1::DriverStartResponse {

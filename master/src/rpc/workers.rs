@@ -110,7 +110,7 @@ impl Workers for Service {
             }
         };
         let (sender, outbound) = mpsc::channel(OUTBOUND);
-        let registered = v1::Registered { worker_id: worker.to_string(), heartbeat_ms: HEARTBEAT_MS };
+        let registered = v1::Registered { worker_id: worker.to_string(), heartbeat_ms: HEARTBEAT_MS, wants_held: true };
         // The channel is new and empty.
         let _ = sender.try_send(to_worker(master_message::Message::Registered(registered)));
         let info = worker_info(&worker, &register)?;
@@ -118,13 +118,15 @@ impl Workers for Service {
         let reign = self.master.reign();
         reign.scheduler.worker_attached(info, sender.clone()).await;
         let stream = reign.fleet.attach(&worker, link, &register);
-        // Attempts of before a restart of this master: the scheduler tells the worker to end what it does not know.
-        let running = v1::Heartbeat {
-            metrics: vec![v1::TaskMetrics::default(); register.running.len()],
-            running: register.running,
-            ..v1::Heartbeat::default()
-        };
-        reign.scheduler.heartbeat(worker.clone(), running).await;
+        if !register.reports_held {
+            // Nothing that it runs can be taken over: the scheduler tells it to end what is not known here.
+            let running = v1::Heartbeat {
+                metrics: vec![v1::TaskMetrics::default(); register.running.len()],
+                running: register.running,
+                ..v1::Heartbeat::default()
+            };
+            reign.scheduler.heartbeat(worker.clone(), running).await;
+        }
         let stop = reign.stop.clone();
         let reader = Reader { master: Arc::clone(&self.master), reign, worker, stream, sender };
         self.master.tasks.spawn(reader.run(inbound));
@@ -150,7 +152,9 @@ impl Reader {
                 () = self.sender.closed() => break,
                 message = inbound.message() => message,
             };
-            let Ok(Some(v1::WorkerMessage { message: Some(message) })) = message else { break };
+            let Ok(Some(v1::WorkerMessage { message })) = message else { break };
+            // One that this version does not know.
+            let Some(message) = message else { continue };
             if let Err(fault) = self.handle(message).await {
                 tracing::warn!(worker_id = %self.worker, error.class = %fault.class, "the stream is closed: {fault}");
                 break;
@@ -166,6 +170,13 @@ impl Reader {
         match message {
             worker_message::Message::Register(_) => {
                 Err(invalid(format!("{} registered twice on one stream", self.worker)))
+            }
+            worker_message::Message::Held(held) => {
+                self.reign.fleet.heard(&self.worker);
+                // In this order: whoever finds that all have reported finds the reports.
+                self.reign.scheduler.worker_holds(self.worker.clone(), held).await;
+                self.reign.fleet.reported(&self.worker);
+                Ok(())
             }
             worker_message::Message::Heartbeat(heartbeat) => {
                 if heartbeat.is_draining {

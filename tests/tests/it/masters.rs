@@ -1,13 +1,13 @@
 //! Three masters as real processes: their leader killed, stopped in order and frozen; members lost and added.
 
 use anyhow::{Context, Result};
-use lake_tests::DEADLINE;
 use lake_tests::cluster::Cluster;
 use lake_tests::fixture::Workspace;
 use lake_tests::oracle::Oracle;
 use lake_tests::postgres::Postgres;
 use lake_tests::process::signal;
 use lake_tests::submit::Submit;
+use lake_tests::{DEADLINE, wait_for};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -67,6 +67,10 @@ fn the_leader_killed_in_mid_query_loses_nothing_and_its_client_goes_on() -> Resu
     cluster.masters.kill(leader)?;
     let next = cluster.masters.leader()?;
     assert_ne!(next, leader, "the fault did not happen");
+    // The one task of the query goes on where it was.
+    wait_for("the query to be attached", DEADLINE, || {
+        cluster.masters.log(next).ok()?.contains("adopted_outputs=0 adopted_attempts=1").then_some(())
+    })?;
     gate.open()?;
     let status = client.wait(DEADLINE)?;
     assert!(status.success(), "the client that waited ended with {status}: {}", client.stderr());

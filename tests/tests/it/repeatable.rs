@@ -15,17 +15,17 @@ use serde_json::Value;
 
 use crate::faults::data_files;
 
-const IDS: u64 = 10_000;
+pub(super) const IDS: u64 = 10_000;
 
 /// Each number from `first` to `last` once. The planner believes that there are so many that no query over them is
 /// small enough to run uncut; it is not inlined, so that it goes on to believe it.
-const NUMBERS: &str = "CREATE FUNCTION numbers(first bigint, last bigint) RETURNS SETOF bigint LANGUAGE plpgsql \
+pub(super) const NUMBERS: &str = "CREATE FUNCTION numbers(first bigint, last bigint) RETURNS SETOF bigint LANGUAGE plpgsql \
                        VOLATILE ROWS 100000000 AS $$ BEGIN RETURN QUERY SELECT generate_series(first, last); END $$";
 
 /// Every id gets one of a thousand buckets by chance and meets it once: in the task that reads the upper half of them,
 /// which stops before the gate, or in the one that reads the lower half. Both read the same ids, which one stage has
 /// written as shuffle files.
-const JOB: &str = r#"
+pub(super) const JOB: &str = r#"
 [connection.crm]
 kind = "postgres"
 url = { env = "CRM_URL" }
@@ -57,7 +57,7 @@ JOIN (SELECT bucket FROM upper_half UNION ALL SELECT bucket FROM lower_half) b O
 """
 "#;
 
-fn ids_csv() -> String {
+pub(super) fn ids_csv() -> String {
     let mut text = "id\n".to_owned();
     for id in 1..=IDS {
         text.push_str(&format!("{id}\n"));
@@ -72,6 +72,16 @@ fn holds_shuffle_file(folder: &Path) -> bool {
         let is_file = path.extension().is_some_and(|extension| extension == "arrow");
         is_file || (path.is_dir() && holds_shuffle_file(&path))
     })
+}
+
+/// Every id of [`ids_csv`] is in the table of [`JOB`], once.
+pub(super) fn assert_ids_once(table: &str) -> Result<()> {
+    let rows = Oracle::new().rows(table)?;
+    let number = |value: &Value| value.as_str().context("no text")?.parse::<u64>().context("no number");
+    let mut ids = rows.iter().map(|row| number(row.get(0).context("no id")?)).collect::<Result<Vec<u64>>>()?;
+    ids.sort_unstable();
+    assert!(ids.iter().copied().eq(1..=IDS), "{} rows, expected each of 1..={IDS} once", ids.len());
+    Ok(())
 }
 
 #[test]
@@ -98,11 +108,7 @@ fn rows_placed_by_chance_are_all_there_once_after_a_worker_was_lost_between_thei
     let status = client.wait(DEADLINE)?;
     assert_eq!(status.code(), Some(0), "{}", client.stderr());
     let url = workspace.table("gold.pairs");
-    let rows = Oracle::new().rows(&url)?;
-    let number = |value: &Value| value.as_str().context("no text")?.parse::<u64>().context("no number");
-    let mut ids = rows.iter().map(|row| number(row.get(0).context("no id")?)).collect::<Result<Vec<u64>>>()?;
-    ids.sort_unstable();
-    assert!(ids.iter().copied().eq(1..=IDS), "{} rows, expected each of 1..={IDS} once", ids.len());
+    assert_ids_once(&url)?;
     let commits = Oracle::new().commits(&url)?;
     let added: Vec<&String> = commits.iter().flat_map(|commit| &commit.added).collect();
     let is_orphan = |name: &String| !added.iter().any(|path| path.ends_with(name.as_str()));

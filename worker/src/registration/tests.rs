@@ -24,8 +24,8 @@ use futures::TryStreamExt;
 use lake_engine::{codec, session};
 use lake_proto::v1::workers_server::{Workers, WorkersServer};
 use lake_proto::v1::{
-    CancelTask, DropQuery, LaunchTask, PrepareQuery, Rejected, Released, Setting, StatusAck, TaskDone, TaskRef,
-    TaskStatus, task_status::Outcome,
+    CancelTask, DropQuery, HeldAttempt, HeldOutput, HeldQuery, LaunchTask, PrepareQuery, Rejected, Released, Setting,
+    StatusAck, TaskDone, TaskRef, TaskStatus, task_status::Outcome,
 };
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -41,6 +41,8 @@ use crate::drivers::Program;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 const ROWS: i64 = 20_000;
+/// Of every launch.
+const LINEAGE: u64 = 77;
 
 async fn in_time<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(DEADLINE, future).await.expect("it did not happen in time")
@@ -122,7 +124,7 @@ async fn cluster() -> Cluster {
 impl Cluster {
     async fn accept(&mut self, worker_id: &str) -> Connection {
         let connection = in_time(self.connections.recv()).await.unwrap();
-        let registered = Registered { worker_id: worker_id.to_owned(), heartbeat_ms: 50 };
+        let registered = Registered { worker_id: worker_id.to_owned(), heartbeat_ms: 50, wants_held: true };
         connection.send(master_message::Message::Registered(registered)).await;
         connection
     }
@@ -135,6 +137,14 @@ impl Connection {
 
     async fn message(&mut self) -> worker_message::Message {
         in_time(self.from.message()).await.unwrap().unwrap().message.unwrap()
+    }
+
+    /// The first message of a stream.
+    async fn held(&mut self) -> Vec<HeldQuery> {
+        match self.message().await {
+            worker_message::Message::Held(held) => held.queries,
+            other => panic!("expected what is held, found {other:?}"),
+        }
     }
 
     async fn status(&mut self) -> TaskStatus {
@@ -185,6 +195,7 @@ impl Connection {
             cores: 2,
             is_result,
             output_partitions: vec![0, 1],
+            lineage: LINEAGE,
             ..LaunchTask::default()
         }))
         .await;
@@ -333,6 +344,13 @@ async fn statuses_survive_a_broken_stream_and_attempts_run_on_under_the_same_id(
     let mut master = cluster.accept("worker-1").await;
     assert_eq!((master.register.instance.as_str(), master.register.worker_id.as_str()), (&*first.instance, "worker-1"));
     assert_eq!(master.register.running, [task(1, 1)]);
+    let held = master.held().await;
+    assert_eq!(held.len(), 1);
+    assert_eq!((held[0].query_id.as_str(), held[0].app_id.as_str()), ("q1", "app-1"));
+    let running = HeldAttempt { task: Some(task(1, 1)), cores: 2, lineage: LINEAGE };
+    assert_eq!(held[0].running, [running]);
+    let done = HeldOutput { status: Some(TaskStatus { seq: 0, ..lost.clone() }), lineage: LINEAGE };
+    assert_eq!(held[0].done, [done.clone()]);
     let repeated = master.status().await;
     assert_eq!(repeated, lost);
     master.acknowledge(&repeated).await;
@@ -350,6 +368,26 @@ async fn statuses_survive_a_broken_stream_and_attempts_run_on_under_the_same_id(
     assert!(matches!(cancelled.outcome, Some(Outcome::Cancelled(_))), "{cancelled:?}");
     master.acknowledge(&cancelled).await;
     while !master.heartbeat().await.running.is_empty() {}
+    drop(master);
+
+    // What was acknowledged is still held, what was cancelled is not.
+    let mut master = cluster.accept("worker-1").await;
+    assert_eq!(master.held().await[0].done, [done]);
+    master.send(master_message::Message::CancelTask(CancelTask { task: Some(task(1, 2)) })).await;
+    master
+        .send(master_message::Message::PrepareQuery(PrepareQuery { query_id: "q2".to_owned(), ..Default::default() }))
+        .await;
+    // It is answered after the cancel was read.
+    master
+        .send(master_message::Message::LaunchTask(LaunchTask { task: Some(task(1, 3)), ..LaunchTask::default() }))
+        .await;
+    let failed = master.status().await;
+    master.acknowledge(&failed).await;
+    drop(master);
+    let mut master = cluster.accept("worker-1").await;
+    let held = master.held().await;
+    assert_eq!(held.len(), 2, "also of a query of which nothing is here");
+    assert!(held.iter().all(|query| query.done.is_empty() && query.running.is_empty()), "{held:?}");
     let stage = cluster.directory.path().join("work/shuffle/q1/1/1/result.arrow");
     in_time(async {
         while stage.exists() {
@@ -377,6 +415,7 @@ async fn a_rejected_worker_drops_everything_and_comes_back_as_a_fresh_one() {
     let mut master = cluster.accept("worker-2").await;
     assert_ne!(master.register.instance, first.instance);
     assert_eq!((master.register.worker_id.as_str(), master.register.running.len()), ("", 0));
+    assert_eq!(master.held().await, []);
     // Neither the status that was not acknowledged nor the one of the stopped attempt.
     assert!(matches!(master.message().await, worker_message::Message::Heartbeat(_)));
     assert!(cluster.worker.state.borrow().clone() == State::Searching(String::new()) || is_worker_2(&cluster.worker));

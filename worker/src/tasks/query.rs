@@ -1,7 +1,7 @@
 //! The session of one query on this worker: settings, stores and functions its tasks share.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ballista_core::registry::BallistaFunctionRegistry;
 use datafusion::execution::TaskContext;
@@ -13,6 +13,8 @@ use lake_proto::v1::PrepareQuery;
 use lake_proto::{ErrorClass, Fault, QueryId};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use super::held::Outputs;
 
 /// What all tasks of all queries share.
 #[derive(Debug, Clone)]
@@ -32,6 +34,8 @@ pub(super) struct Query {
     /// Its attempts, until each has really ended.
     pub(super) attempts: TaskTracker,
     seen: Mutex<BTreeSet<u64>>,
+    /// What its attempts have left here.
+    outputs: Mutex<Outputs>,
     session: Result<Session, Fault>,
 }
 
@@ -51,6 +55,7 @@ impl Query {
             token: CancellationToken::new(),
             attempts: TaskTracker::new(),
             seen: Mutex::default(),
+            outputs: Mutex::default(),
             session,
         }
     }
@@ -59,6 +64,11 @@ impl Query {
     /// would write over what others may be reading.
     pub(super) fn is_new(&self, attempt: u64) -> bool {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(attempt)
+    }
+
+    /// What its attempts have left here, for the next leader.
+    pub(super) fn outputs(&self) -> MutexGuard<'_, Outputs> {
+        self.outputs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The context of one attempt.

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::attempt::{self, Attempt, AttemptId, Output};
 use super::failure::Failed;
-use super::{Tasks, lock, metrics, probe};
+use super::{Tasks, lock, metrics, probe, status};
 
 const STILL_ENDING: Duration = Duration::from_secs(10);
 
@@ -25,6 +25,7 @@ impl Tasks {
         life: u64,
     ) {
         let (stage, counters) = (attempt.stage, attempt.counters.clone());
+        let (query, lineage) = (attempt.query.clone(), attempt.launch.lineage);
         let (ended, stop) = (CancellationToken::new(), attempt.stop.clone());
         let outcome = match self.compute.spawn(attempt::run(attempt, ended.clone().drop_guard())) {
             Err(error) => Err(Failed::from(error)),
@@ -49,7 +50,12 @@ impl Tasks {
         if life == self.life.load(Ordering::Acquire) {
             // In the outbox before it is off the list, so that no heartbeat misses both.
             let task = lock(&self.attempts).get(&id).map(|entry| entry.task.clone()).unwrap_or_default();
-            self.report(&task, outcome, metrics);
+            let status = status(&task, outcome, metrics);
+            // Held before it can be acknowledged by a leader who then goes; unless it was not wanted and ended too late.
+            if !told.is_cancelled() {
+                query.outputs().keep(&status, lineage);
+            }
+            self.outbox.task(status);
         }
         lock(&self.attempts).remove(&id);
         if failed {

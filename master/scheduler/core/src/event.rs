@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use lake_proto::{AppId, Fault, QueryId, WorkerId};
 
+use crate::adopt::Remains;
 use crate::ids::{Attempt, AttemptRef, StageId, TaskIndex};
 
 /// Something that was reported.
@@ -33,6 +34,13 @@ pub enum Event<O> {
     },
     /// A query is to be run.
     QuerySubmitted(QueryDefinition),
+    /// A query that an earlier leader has run is to be run on. It must be cut as it was cut then.
+    QueryAttached {
+        /// The query.
+        definition: QueryDefinition,
+        /// What workers still hold and run of it.
+        left: Remains<O>,
+    },
     /// Nobody wants the query any more.
     QueryCancelled {
         /// Which one; unknown ones are ignored.
@@ -160,6 +168,16 @@ pub enum Action<O> {
         worker: WorkerId,
         /// Which one.
         attempt: AttemptRef,
+    },
+    /// A query was attached, and this of what was left of it counts. Everything else of it that runs is to be told to
+    /// end.
+    Adopted {
+        /// Which query.
+        query: QueryId,
+        /// Whose outputs are taken for their tasks'.
+        outputs: Vec<AttemptRef>,
+        /// The attempts that are waited for; their cores are booked.
+        attempts: Vec<AttemptRef>,
     },
     /// The query has its answer: tell its driver. Attempts of it may still be running.
     Ended {

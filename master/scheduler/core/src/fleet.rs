@@ -37,6 +37,10 @@ impl Fleet {
         self.workers.remove(worker).is_some()
     }
 
+    pub(crate) fn knows(&self, worker: &WorkerId) -> bool {
+        self.workers.contains_key(worker)
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&WorkerId, &Worker)> {
         self.workers.iter()
     }

@@ -11,10 +11,13 @@
 //! * cores are booked per attempt and freed once, when its end is reported or its worker is lost;
 //! * where a further attempt of a task may give other rows (`random()`, `LIMIT` without an order), an answer derives
 //!   from one and the same attempt of it: what has read a lost output is run again before the new one is read;
+//! * of what earlier leaders have left of a query, no more counts than of an undisturbed run: one output of each task, and
+//!   all of it derived from the same attempts where others would give other rows;
 //! * a query that has ended and whose attempts have ended leaves no state.
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 #![warn(missing_docs)]
 
+mod adopt;
 mod event;
 mod fleet;
 mod ids;
@@ -27,6 +30,7 @@ mod retry;
 mod stage;
 mod stragglers;
 
+pub use adopt::{HeldAttempt, HeldOutput, Origin, Remains};
 pub use event::{Action, Event, Kept, Launch, Outcome, QueryDefinition, QueryEnd, ResultPiece, StageDefinition};
 pub use ids::{Attempt, AttemptRef, StageId, TaskIndex};
 pub use queries::Queries;

@@ -65,7 +65,10 @@ impl<O> Queries<O> {
             }
             Event::WorkerDraining { worker } => self.fleet.drain(&worker),
             Event::WorkerLost { worker } => self.worker_lost(&worker, &mut actions),
-            Event::QuerySubmitted(definition) => self.submit(definition, &mut actions),
+            Event::QuerySubmitted(definition) => {
+                self.enlist(definition, &mut actions);
+            }
+            Event::QueryAttached { definition, left } => self.attach(definition, left, &mut actions),
             Event::QueryCancelled { query } => self.cancel(&query, &mut actions),
             Event::ApplicationEnded { app } => self.application_ended(&app, &mut actions),
             Event::AttemptEnded { worker, query, attempt, outcome } => {
@@ -98,7 +101,8 @@ impl<O> Queries<O> {
         !self.applications.is_empty()
     }
 
-    fn submit(&mut self, definition: QueryDefinition, actions: &mut Vec<Action<O>>) {
+    /// Gives the query its place in line, unless it is refused.
+    pub(crate) fn enlist(&mut self, definition: QueryDefinition, actions: &mut Vec<Action<O>>) -> Option<Turn> {
         let id = definition.id.clone();
         let app = definition.app.clone();
         let cores_cap = definition.cores_cap.filter(|cap| *cap > 0);
@@ -106,13 +110,13 @@ impl<O> Queries<O> {
             let message = format!("query id {id} is in use; expected a fresh UUID for every query");
             let fault = Fault::new(ErrorClass::InvalidJob, "query-id", message);
             actions.push(Action::Refused { query: id, fault });
-            return;
+            return None;
         }
         let query = match Query::new(definition) {
             Ok(query) => query,
             Err(fault) => {
                 actions.push(Action::Refused { query: id, fault });
-                return;
+                return None;
             }
         };
         let number = self.next_turn;
@@ -122,6 +126,7 @@ impl<O> Queries<O> {
         let turn = Turn { application: application.turn, query: number };
         self.turns.insert(id, turn);
         self.queries.insert(turn, query);
+        Some(turn)
     }
 
     fn attempt_ended(
@@ -207,7 +212,7 @@ impl<O> Queries<O> {
         self.fail(turn, Fault::new(ErrorClass::Unavailable, "no-workers", message), actions);
     }
 
-    fn finish(&mut self, turn: Turn, actions: &mut Vec<Action<O>>) {
+    pub(crate) fn finish(&mut self, turn: Turn, actions: &mut Vec<Action<O>>) {
         let Some(query) = self.queries.get_mut(&turn) else { return };
         if let Phase::Running(graph) = mem::replace(&mut query.phase, Phase::Ended) {
             let end = QueryEnd::Finished(graph.into_results());
@@ -266,7 +271,9 @@ impl<O> Queries<O> {
                 let Some(avoid) = stage.avoid(task) else { continue };
                 let Some(worker) = round.place(cores, avoid) else { continue };
                 let attempt = graph.next_attempt();
+                let lineage = graph.input_lineage(id);
                 if let Some(stage) = graph.stages.get_mut(&id) {
+                    stage.lineage = lineage;
                     stage.start(task, attempt, worker.clone());
                 }
                 let attempt = AttemptRef { query: query.id.clone(), stage: id, task, attempt };

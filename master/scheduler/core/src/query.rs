@@ -87,6 +87,12 @@ impl<O> Graph<O> {
         attempt
     }
 
+    /// Attempts from now on have numbers that no leader before the `attachment`-th has given; the first of them.
+    pub(crate) fn count_from(&mut self, attachment: u32) -> Attempt {
+        self.next_attempt = self.next_attempt.max(u64::from(attachment) << 32);
+        Attempt(self.next_attempt)
+    }
+
     pub(crate) fn is_finished(&self) -> bool {
         self.stages.get(&self.result).is_some_and(Stage::is_complete)
     }

@@ -69,6 +69,14 @@ impl<O> Queries<O> {
         Some(inputs.collect())
     }
 
+    /// What the input of `stage` derives from: to be kept with every attempt of it that is launched at this moment, and
+    /// given back when the query is attached to another leader. Zero where a further attempt of nothing above it could
+    /// give other rows.
+    pub fn lineage(&self, query: &QueryId, stage: StageId) -> u64 {
+        let Some(Phase::Running(graph)) = self.find(query).map(|query| &query.phase) else { return 0 };
+        graph.stages.get(&stage).and_then(|stage| stage.lineage).unwrap_or(0)
+    }
+
     /// The stages of a query that has not ended.
     pub fn stages(&self, query: &QueryId) -> Option<Vec<StageView>> {
         self.find(query).map(view).filter(|stages| !stages.is_empty())

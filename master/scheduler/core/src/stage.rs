@@ -52,6 +52,8 @@ pub(crate) struct Stage<O> {
     pub(crate) operators: String,
     /// Workers that were lost while they ran a task of it.
     pub(crate) worker_losses: u32,
+    /// What its input derives from: of every task that runs or is done. None when nothing of it was ever launched.
+    pub(crate) lineage: Option<u64>,
     tasks: BTreeMap<TaskIndex, Task<O>>,
     pending: BTreeSet<TaskIndex>,
     done: usize,
@@ -73,6 +75,7 @@ impl<O> Stage<O> {
             is_repeatable: definition.is_repeatable,
             operators: definition.operators,
             worker_losses: 0,
+            lineage: None,
             done: 0,
             retries: 0,
             output_losses: 0,
@@ -106,6 +109,11 @@ impl<O> Stage<O> {
 
     pub(crate) fn pending(&self) -> impl Iterator<Item = TaskIndex> {
         self.pending.iter().copied()
+    }
+
+    /// Whether there is such a task, and it neither runs nor is done.
+    pub(crate) fn is_pending_task(&self, index: TaskIndex) -> bool {
+        self.pending.contains(&index)
     }
 
     pub(crate) fn avoid(&self, index: TaskIndex) -> Option<&BTreeSet<WorkerId>> {

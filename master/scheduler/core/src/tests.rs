@@ -4,6 +4,7 @@ use lake_proto::{AppId, ErrorClass, Fault, QueryId, WorkerId};
 
 use crate::*;
 
+mod adoption;
 mod attempts;
 
 type Output = &'static str;
@@ -107,6 +108,13 @@ fn describe(action: &Action<Output>) -> String {
         Action::Launch(Launch { attempt, worker, cores: 1 }) => format!("launch {}@{worker}", name(attempt)),
         Action::Launch(Launch { attempt, worker, cores }) => format!("launch {}@{worker} x{cores}", name(attempt)),
         Action::Cancel { worker, attempt } => format!("cancel {}@{worker}", name(attempt)),
+        Action::Adopted { query, outputs, attempts } => {
+            let names = |attempts: &[AttemptRef]| {
+                let names = attempts.iter().map(|held| format!("{}.{}#{}", held.stage, held.task, held.attempt));
+                names.collect::<Vec<_>>().join(" ")
+            };
+            format!("adopted {query} done [{}] running [{}]", names(outputs), names(attempts))
+        }
         Action::Ended { query, end: QueryEnd::Finished(pieces) } => format!("finished {query} {}", pieces.len()),
         Action::Ended { query, end: QueryEnd::Failed(fault) } => format!("failed {query} {}", fault.code),
         Action::Retired { query } => format!("retired {query}"),

@@ -12,6 +12,7 @@ use crate::status::{self, TaskOutput};
 
 impl Owner {
     pub(super) fn task_status(&mut self, worker: WorkerId, status: v1::TaskStatus) {
+        self.stash.note(&worker, &status);
         let Some(report) = status::report(status) else {
             tracing::warn!(worker_id = %worker, "a status names no valid attempt");
             return;
@@ -62,7 +63,8 @@ impl Owner {
             {
                 entry.progress.attempt_runs(&booking.attempt, metrics);
             }
-            if wanted.is_none() {
+            let waits = named.as_ref().is_some_and(|(query, _)| self.stash.knows(query, worker));
+            if wanted.is_none() && !waits {
                 // Unknown, superseded, or of a query that has ended: told once or again.
                 link.send(ToWorker::CancelTask(v1::CancelTask { task: Some(task) }));
             }

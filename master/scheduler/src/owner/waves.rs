@@ -41,7 +41,8 @@ impl Owner {
             entry.encoding.insert(launch.attempt.attempt);
             entry.progress.task_starts(stage, launch.attempt.task);
         }
-        self.services.encode(Wave { query: query.clone(), stage: plan, inputs, launches });
+        let lineage = self.machine.lineage(query, stage);
+        self.services.encode(Wave { query: query.clone(), stage: plan, inputs, lineage, launches });
         Ok(())
     }
 

@@ -58,12 +58,22 @@ pub(crate) enum Reaction {
     Die,
 }
 
+/// What workers keep when their leader is gone.
+#[derive(Default)]
+pub(crate) struct Memory {
+    /// Settings of the queries that were announced.
+    queries: BTreeMap<String, Vec<KeyValuePair>>,
+    /// Outputs, by the worker that made them.
+    done: Vec<(WorkerId, v1::HeldOutput)>,
+}
+
 type Script = Box<dyn FnMut(&v1::LaunchTask) -> Reaction + Send>;
 
 pub(crate) struct Cluster {
     pub(crate) scheduler: Scheduler,
     pub(crate) directory: TempDir,
     workers: BTreeMap<WorkerId, SpawnedTask<()>>,
+    memory: Shared<Memory>,
     /// Everything that was sent to workers, in order.
     log: Arc<watch::Sender<Vec<(WorkerId, Message)>>>,
     tables: SessionContext,
@@ -90,6 +100,7 @@ impl Cluster {
             scheduler: Scheduler::start(settings),
             directory,
             workers: BTreeMap::new(),
+            memory: Arc::default(),
             log: Arc::new(log),
             tables,
             config: session::cluster_config(2),
@@ -115,7 +126,7 @@ impl Cluster {
         script: impl FnMut(&v1::LaunchTask) -> Reaction + Send + 'static,
     ) -> WorkerId {
         let id: WorkerId = format!("worker-{}", self.workers.len()).parse().unwrap();
-        let outbound = self.attach(&id, cores, Box::new(script));
+        let outbound = self.attach(&id, Box::new(script), BTreeSet::new());
         let worker = info(&id, cores);
         self.scheduler.worker_attached(worker, outbound).await;
         id
@@ -123,17 +134,54 @@ impl Cluster {
 
     /// The worker's stream is opened anew; what it ran goes on.
     pub(crate) async fn reattach(&mut self, id: &WorkerId, cores: u32) {
-        let outbound = self.attach(id, cores, Box::new(|_| Reaction::Work));
+        let outbound = self.attach(id, Box::new(|_| Reaction::Work), BTreeSet::new());
         self.scheduler.worker_attached(info(id, cores), outbound).await;
     }
 
-    fn attach(&mut self, id: &WorkerId, _cores: u32, script: Script) -> mpsc::Sender<v1::MasterMessage> {
+    /// Another leader, to which all workers come with what they have.
+    pub(crate) async fn change_leader(&mut self, settings: SchedulerSettings, cores: u32) {
+        self.scheduler.shutdown().await;
+        self.scheduler = Scheduler::start(settings);
+        let workers: Vec<WorkerId> = self.workers.keys().cloned().collect();
+        for id in workers {
+            let announced = self.memory.lock().unwrap().queries.keys().cloned().collect();
+            let outbound = self.attach(&id, Box::new(|_| Reaction::Work), announced);
+            self.scheduler.worker_attached(info(&id, cores), outbound).await;
+            let held = self.held(&id);
+            self.scheduler.worker_holds(id, held).await;
+        }
+    }
+
+    fn held(&self, worker: &WorkerId) -> v1::Held {
+        let memory = self.memory.lock().unwrap();
+        let queries = memory.queries.keys().map(|query_id| {
+            let is_of_it = |held: &v1::HeldOutput| {
+                held.status.as_ref().unwrap().task.as_ref().is_some_and(|task| task.query_id == *query_id)
+            };
+            let done = memory.done.iter().filter(|(id, held)| id == worker && is_of_it(held));
+            v1::HeldQuery {
+                query_id: query_id.clone(),
+                app_id: app().to_string(),
+                done: done.map(|(_, held)| held.clone()).collect(),
+                running: Vec::new(),
+            }
+        });
+        v1::Held { queries: queries.collect() }
+    }
+
+    fn attach(
+        &mut self,
+        id: &WorkerId,
+        script: Script,
+        announced: BTreeSet<String>,
+    ) -> mpsc::Sender<v1::MasterMessage> {
         let (outbound, inbox) = mpsc::channel(16);
         let worker = TestWorker {
             id: id.clone(),
             scheduler: self.scheduler.clone(),
             shuffle: self.directory.path().join("shuffle"),
-            queries: BTreeMap::new(),
+            announced,
+            memory: self.memory.clone(),
             attempts: BTreeSet::new(),
             script,
             log: self.log.clone(),
@@ -176,6 +224,7 @@ impl Cluster {
             profiles: b"{}".as_slice().into(),
             estimated_scan_bytes: scan_bytes,
             task_policy: None,
+            replaces: String::new(),
         }
     }
 
@@ -217,6 +266,7 @@ pub(crate) async fn read_answer(mut events: mpsc::Receiver<v1::QueryEvent>) -> R
     loop {
         let event = tokio::time::timeout(DEADLINE, events.recv()).await.expect("the query does not end");
         match event.and_then(|event| event.event) {
+            Some(Event::Accepted(_)) => {}
             Some(Event::Progress(progress)) => stages = progress.stages,
             Some(Event::Result(result)) => {
                 assert!(tasks.insert(result.task_index), "task {} answers twice", result.task_index);
@@ -297,7 +347,8 @@ struct TestWorker {
     id: WorkerId,
     scheduler: Scheduler,
     shuffle: PathBuf,
-    queries: BTreeMap<String, Vec<KeyValuePair>>,
+    announced: BTreeSet<String>,
+    memory: Shared<Memory>,
     attempts: BTreeSet<(String, u64)>,
     script: Script,
     log: Arc<watch::Sender<Vec<(WorkerId, Message)>>>,
@@ -312,7 +363,9 @@ impl TestWorker {
             match message {
                 Message::PrepareQuery(prepare) => {
                     let pair = |setting: v1::Setting| KeyValuePair { key: setting.key, value: Some(setting.value) };
-                    self.queries.insert(prepare.query_id, prepare.settings.into_iter().map(pair).collect());
+                    let settings = prepare.settings.into_iter().map(pair).collect();
+                    self.announced.insert(prepare.query_id.clone());
+                    self.memory.lock().unwrap().queries.insert(prepare.query_id, settings);
                 }
                 Message::LaunchTask(launch) => match (self.script)(&launch) {
                     Reaction::Work => self.work(launch, 1).await,
@@ -330,7 +383,7 @@ impl TestWorker {
                     self.report(cancel.task.unwrap(), Outcome::Cancelled(v1::Ack {}), 1).await;
                 }
                 Message::DropQuery(dropped) => {
-                    self.queries.remove(&dropped.query_id);
+                    self.announced.remove(&dropped.query_id);
                     let _ = std::fs::remove_dir_all(self.shuffle.join(dropped.query_id));
                 }
                 other => panic!("unexpected message {other:?}"),
@@ -341,11 +394,18 @@ impl TestWorker {
     async fn work(&mut self, launch: v1::LaunchTask, reports: u32) {
         let task = launch.task.clone().unwrap();
         self.attempts.insert((task.query_id.clone(), task.attempt));
-        let settings = self.queries.get(&task.query_id).expect("a task comes before its query is announced");
-        let outcome = match execute(&launch, &task, settings, self.shuffle.to_str().unwrap()).await {
+        assert!(self.announced.contains(&task.query_id), "a task comes before its query is announced");
+        let settings = self.memory.lock().unwrap().queries.get(&task.query_id).cloned().unwrap();
+        let outcome = match execute(&launch, &task, &settings, self.shuffle.to_str().unwrap()).await {
             Ok(done) => Outcome::Done(done),
             Err(error) => Outcome::Failed(failed(error)),
         };
+        if matches!(outcome, Outcome::Done(_)) {
+            let (task, outcome) = (Some(task.clone()), Some(outcome.clone()));
+            let status = Some(v1::TaskStatus { seq: 0, task, outcome, metrics: None });
+            let held = v1::HeldOutput { status, lineage: launch.lineage };
+            self.memory.lock().unwrap().done.push((self.id.clone(), held));
+        }
         self.report(task, outcome, reports).await;
     }
 

@@ -4,5 +4,6 @@
 mod answers;
 mod cluster;
 mod faults;
+mod leaders;
 mod plans;
 mod protocol;

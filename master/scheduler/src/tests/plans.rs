@@ -5,6 +5,7 @@ use lake_proto::v1;
 use super::cluster::{Cluster, HUGE, app};
 use crate::SchedulerSettings;
 use crate::choice::Cluster as Cores;
+use crate::cut;
 use crate::plan::{Planner, QueryPlan, Shape, check};
 
 async fn plan(sql: &str, scan_bytes: u64) -> QueryPlan {
@@ -110,4 +111,25 @@ async fn a_small_query_is_not_cut() {
     assert_eq!(plan.stages.len(), 1);
     assert_eq!(plan.stages.values().next().unwrap().shape, Shape::Whole);
     assert_eq!(plan.definition.stages[0].cores, 1);
+}
+
+#[tokio::test]
+async fn masters_of_one_build_cut_a_query_alike_and_see_when_they_do_not() {
+    let cluster = Cluster::start(&[]).await;
+    let sql = "SELECT c.country, count(*) FROM orders o JOIN customers c ON o.customer_id = c.id GROUP BY c.country";
+    let cut = |request: &v1::RunQueryRequest, total| {
+        let cores = Cores { total, largest: 1 };
+        let id = check(request).unwrap();
+        let plan = Planner::new().plan(&id, &app(), None, request, cores, &SchedulerSettings::default()).unwrap();
+        cut::accepted(&plan, cores)
+    };
+    let request = cluster.request(sql, 100 << 20).await;
+    let first = cut(&request, 4);
+    assert_eq!((first.total_cores, first.largest_cores), (4, 1));
+    assert_eq!(cut(&request, 4), first);
+    assert_ne!(cut(&request, 1).digest, first.digest, "one core is not worth a cut");
+    let mut other = cluster.request(&sql.replace("count(*)", "max(o.id)"), 100 << 20).await;
+    other.query_id.clone_from(&request.query_id);
+    assert_ne!(cut(&other, 4).digest, first.digest, "the same stages do other work");
+    cluster.stop().await;
 }

@@ -208,7 +208,7 @@ async fn results_on_workers_stay_until_the_driver_is_gone() {
                 assert_eq!((finished.tasks, finished.failure), (1, None));
                 break;
             }
-            Some(Event::Progress(_)) => {}
+            Some(Event::Accepted(_) | Event::Progress(_)) => {}
             None => panic!("the channel ended"),
         }
     }

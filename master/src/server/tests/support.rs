@@ -148,6 +148,7 @@ pub(super) fn register(worker_id: &str, grpc_port: u16, drivers: Vec<v1::Running
         drivers,
         is_draining: false,
         drain_timeout_ms: 60_000,
+        reports_held: false,
     }
 }
 

@@ -17,7 +17,7 @@ mod checks;
 const MAX_STEPS: u32 = 20_000;
 
 /// SplitMix64.
-struct Random(u64);
+pub(super) struct Random(u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -28,24 +28,28 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
 
-    fn index(&mut self, length: usize) -> usize {
+    pub(super) fn index(&mut self, length: usize) -> usize {
         usize::try_from(self.below(length as u64)).unwrap()
     }
 
-    fn percent(&mut self, chance: u64) -> bool {
+    pub(super) fn percent(&mut self, chance: u64) -> bool {
         self.below(100) < chance
     }
 }
 
-struct Running {
-    launch: Launch,
+pub(super) struct Running {
+    pub(super) launch: Launch,
+    /// As the machine said it when it was launched.
+    pub(super) lineage: u64,
+    /// No leader waits for it any more, and its cores are booked nowhere.
+    pub(super) is_orphan: bool,
     /// What the reader saw when it was launched.
     inputs: Vec<(StageId, WorkerId, Attempt)>,
-    cancelled: bool,
+    pub(super) cancelled: bool,
 }
 
 /// What came to pass in one seed.
@@ -61,36 +65,57 @@ pub(super) struct Tally {
     pub(super) overtaken: u64,
     /// Attempts that ran too long.
     pub(super) overdue: u64,
+    /// Changes of the leader.
+    pub(super) leaders: u64,
+    /// Outputs that a leader has taken over from an earlier one.
+    pub(super) reused: u64,
 }
 
-struct Submitted {
-    definition: QueryDefinition,
-    cancelled: bool,
-    user_error: bool,
+pub(super) struct Submitted {
+    pub(super) definition: QueryDefinition,
+    pub(super) cancelled: bool,
+    pub(super) user_error: bool,
+}
+
+/// What a worker says to another leader that it has.
+pub(super) struct Held {
+    pub(super) attempt: AttemptRef,
+    pub(super) worker: WorkerId,
+    pub(super) lineage: u64,
+    pub(super) output: Output,
+    pub(super) kept: Kept,
 }
 
 pub(super) struct World {
-    random: Random,
-    machine: Queries<Output>,
-    workers: BTreeMap<WorkerId, u32>,
-    caps: BTreeMap<AppId, u32>,
-    running: Vec<Running>,
-    in_flight: Vec<Event<Output>>,
-    files: BTreeMap<(QueryId, Attempt), (WorkerId, Output)>,
-    used_attempts: BTreeSet<(QueryId, Attempt)>,
-    queries: BTreeMap<QueryId, Submitted>,
-    ended: BTreeSet<QueryId>,
-    retired: BTreeSet<QueryId>,
+    pub(super) random: Random,
+    pub(super) machine: Queries<Output>,
+    pub(super) workers: BTreeMap<WorkerId, u32>,
+    pub(super) caps: BTreeMap<AppId, u32>,
+    pub(super) running: Vec<Running>,
+    pub(super) in_flight: Vec<Event<Output>>,
+    pub(super) files: BTreeMap<(QueryId, Attempt), (WorkerId, Output)>,
+    pub(super) used_attempts: BTreeSet<(QueryId, Attempt)>,
+    /// What workers would report as held to another leader: also of files that have vanished, and of attempts that no
+    /// leader waited for.
+    pub(super) held: Vec<Held>,
+    /// Attempts that a leader has taken over as running.
+    pub(super) adopted: BTreeSet<(QueryId, Attempt)>,
+    /// How many leaders have come after the first; none ever when the world has only one.
+    pub(super) leaders: u32,
+    pub(super) leaders_change: bool,
+    pub(super) queries: BTreeMap<QueryId, Submitted>,
+    pub(super) ended: BTreeSet<QueryId>,
+    pub(super) retired: BTreeSet<QueryId>,
     /// Tasks for which a second attempt beside a running one is welcome at this moment.
-    slow: BTreeSet<(QueryId, StageId, TaskIndex)>,
+    pub(super) slow: BTreeSet<(QueryId, StageId, TaskIndex)>,
     /// Of each second attempt the first one.
-    copies: BTreeMap<(QueryId, Attempt), Attempt>,
-    overdue: BTreeSet<(QueryId, Attempt)>,
-    tally: Tally,
-    next_worker: u32,
-    next_query: u32,
-    faults: u32,
-    budget: u32,
+    pub(super) copies: BTreeMap<(QueryId, Attempt), Attempt>,
+    pub(super) overdue: BTreeSet<(QueryId, Attempt)>,
+    pub(super) tally: Tally,
+    pub(super) next_worker: u32,
+    pub(super) next_query: u32,
+    pub(super) faults: u32,
+    pub(super) budget: u32,
 }
 
 impl World {
@@ -106,6 +131,10 @@ impl World {
             in_flight: Vec::new(),
             files: BTreeMap::new(),
             used_attempts: BTreeSet::new(),
+            held: Vec::new(),
+            adopted: BTreeSet::new(),
+            leaders: 0,
+            leaders_change: false,
             queries: BTreeMap::new(),
             ended: BTreeSet::new(),
             retired: BTreeSet::new(),
@@ -118,6 +147,11 @@ impl World {
             faults: 0,
             budget,
         }
+    }
+
+    /// A world in which the leader changes now and then.
+    pub(super) fn with_leader_changes(seed: u64) -> Self {
+        Self { leaders_change: true, ..Self::new(seed) }
     }
 
     pub(super) fn run(mut self) -> Tally {
@@ -178,6 +212,10 @@ impl World {
         }
         if self.random.percent(10) {
             self.speculate();
+        }
+        if self.leaders_change && self.budget > 0 && self.random.percent(6) {
+            self.budget -= 1;
+            self.change_leader();
         }
         if self.random.percent(50) && !self.in_flight.is_empty() {
             let index = self.random.index(self.in_flight.len());
@@ -260,7 +298,7 @@ impl World {
         }
     }
 
-    fn join(&mut self) {
+    pub(super) fn join(&mut self) {
         let worker: WorkerId = format!("worker-{}", self.next_worker).parse().unwrap();
         self.next_worker += 1;
         let cores = 1 + u32::try_from(self.random.below(3)).unwrap();
@@ -268,7 +306,7 @@ impl World {
         self.event(Event::WorkerJoined { worker, cores, is_draining: false });
     }
 
-    fn kill(&mut self, worker: &WorkerId) {
+    pub(super) fn kill(&mut self, worker: &WorkerId) {
         self.workers.remove(worker);
         let (dying, others): (Vec<Running>, Vec<Running>) =
             std::mem::take(&mut self.running).into_iter().partition(|attempt| attempt.launch.worker == *worker);
@@ -280,6 +318,7 @@ impl World {
             }
         }
         self.files.retain(|_, (holder, _)| holder != worker);
+        self.held.retain(|held| held.worker != *worker);
         if self.random.percent(50) {
             self.event(Event::WorkerLost { worker: worker.clone() });
         } else {
@@ -292,8 +331,10 @@ impl World {
         let draining = self.machine.workers().filter(|worker| worker.is_draining).map(|worker| worker.worker);
         let leaving = draining.into_iter().find(|worker| !self.machine.is_needed(worker));
         let Some(worker) = leaving.filter(|worker| self.workers.contains_key(worker)) else { return };
+        self.running.retain(|running| !running.is_orphan || running.launch.worker != worker);
         assert!(self.running.iter().all(|running| running.launch.worker != worker), "{worker} left with an attempt");
         self.workers.remove(&worker);
+        self.held.retain(|held| held.worker != worker);
         self.files.retain(|_, (holder, _)| *holder != worker);
         let actions = self.machine.on_event(Event::WorkerLost { worker });
         assert!(actions.is_empty(), "a worker that was not needed is missed: {actions:?}");
@@ -346,7 +387,7 @@ impl World {
     }
 
     /// The attempt does its work, or finds that it cannot.
-    fn work(&mut self, attempt: Running) {
+    pub(super) fn work(&mut self, attempt: Running) {
         let AttemptRef { query, stage, task, attempt: number } = attempt.launch.attempt.clone();
         if attempt.cancelled && self.random.percent(70) {
             self.report(&attempt.launch, Outcome::Cancelled);
@@ -380,16 +421,25 @@ impl World {
         let is_result = definition.stages.last().unwrap().id == stage.id;
         let kept = if is_result && self.random.percent(50) { Kept::InReport } else { Kept::OnWorker };
         self.files.insert((query, number), (attempt.launch.worker.clone(), output.clone()));
+        let worker = attempt.launch.worker.clone();
+        let held = Held {
+            attempt: attempt.launch.attempt.clone(),
+            worker,
+            lineage: attempt.lineage,
+            output: output.clone(),
+            kept,
+        };
+        self.held.push(held);
         self.report(&attempt.launch, Outcome::Done { output, kept });
     }
 
-    fn report(&mut self, launch: &Launch, outcome: Outcome<Output>) {
+    pub(super) fn report(&mut self, launch: &Launch, outcome: Outcome<Output>) {
         let worker = launch.worker.clone();
         let AttemptRef { query, attempt, .. } = launch.attempt.clone();
         self.in_flight.push(Event::AttemptEnded { worker, query, attempt, outcome });
     }
 
-    fn event(&mut self, event: Event<Output>) {
+    pub(super) fn event(&mut self, event: Event<Output>) {
         let actions = self.machine.on_event(event);
         for action in actions {
             self.act(action);
@@ -424,7 +474,8 @@ impl World {
                 }
                 // A message to a worker that has just died is lost with it.
                 if self.workers.contains_key(&launch.worker) {
-                    self.running.push(Running { launch, inputs, cancelled: false });
+                    let lineage = self.machine.lineage(&query, stage.id);
+                    self.running.push(Running { launch, lineage, is_orphan: false, inputs, cancelled: false });
                 }
             }
             Action::Cancel { worker, attempt } => {
@@ -436,6 +487,11 @@ impl World {
                     assert_eq!(running.launch.worker, worker);
                     running.cancelled = true;
                 }
+            }
+            Action::Adopted { query, outputs, attempts } => {
+                assert!(self.queries.contains_key(&query));
+                self.tally.reused += outputs.len() as u64;
+                self.adopted.extend(attempts.into_iter().map(|attempt| (attempt.query, attempt.attempt)));
             }
             Action::Ended { query, end } => self.ended(query, end),
             Action::Retired { query } => {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use lake_proto::{QueryId, WorkerId};
 
 use super::{Running, Tally, World};
-use crate::{Attempt, AttemptRef, Event, StageId};
+use crate::{Attempt, AttemptRef, Event, Launch, StageId};
 
 impl World {
     /// Only what ran too long, what another attempt was faster than and what reads a stage that is not repeatable is ever
@@ -50,7 +50,7 @@ impl World {
         held.filter(|(attempt, _)| self.machine.awaits(&attempt.query, attempt.attempt)).collect()
     }
 
-    pub(super) fn check(&self) {
+    pub(in super::super) fn check(&self) {
         self.machine.ledger.audit();
         for running in &self.running {
             let AttemptRef { query, attempt, .. } = &running.launch.attempt;
@@ -63,19 +63,28 @@ impl World {
             assert!(beside.iter().all(|(_, other)| other != worker), "{attempt:?} and {beside:?} share a worker");
         }
         for worker in self.machine.workers() {
-            assert!(worker.used <= worker.cores, "{worker:?} is overbooked");
+            // Another query may have been given the cores of an attempt before that was taken over.
+            let launched = worker.used - self.taken_over(|launch| launch.worker == worker.worker);
+            assert!(launched <= worker.cores, "{worker:?} is overbooked");
             let real: u32 = self
                 .running
                 .iter()
-                .filter(|running| running.launch.worker == worker.worker)
+                .filter(|running| running.launch.worker == worker.worker && !running.is_orphan)
                 .map(|running| running.launch.cores)
                 .sum();
             assert!(real <= worker.used, "{worker:?} runs more than is booked");
         }
         for (app, cap) in &self.caps {
-            let used = self.machine.ledger.used_by(app);
+            let of_app = |launch: &Launch| self.queries[&launch.attempt.query].definition.app == *app;
+            let used = self.machine.ledger.used_by(app) - self.taken_over(of_app);
             assert!(*cap == 0 || used <= *cap, "{app} uses {used} cores of {cap}");
         }
+    }
+
+    /// Cores that are booked for attempts of earlier leaders.
+    fn taken_over(&self, is_meant: impl Fn(&Launch) -> bool) -> u32 {
+        let booked = self.adopted.iter().filter_map(|(query, attempt)| self.machine.booking(query, *attempt));
+        booked.filter(|launch| is_meant(launch)).map(|launch| launch.cores).sum()
     }
 
     pub(super) fn check_end(mut self) -> Tally {
@@ -86,6 +95,7 @@ impl World {
             self.event(Event::ApplicationEnded { app });
         }
         assert!(!self.machine.has_applications());
+        self.tally.leaders = u64::from(self.leaders);
         self.tally
     }
 }
