@@ -8,7 +8,7 @@ use crate::ids::{Attempt, StageId, TaskIndex};
 
 /// Attempts of one task that may fail transiently; the last of them ends the query.
 pub const MAX_TASK_FAILURES: u32 = 4;
-/// Workers a query may lose while it needs what they run or hold.
+/// Workers that a query loses while it needs what they run or hold; the last of them ends it.
 pub const MAX_WORKER_LOSSES: u32 = 3;
 /// Times the outputs of one stage may be found unreadable and made again.
 pub const MAX_OUTPUT_LOSSES: u32 = 4;
@@ -37,7 +37,7 @@ pub(crate) fn after_worker_loss(
     worker: &WorkerId,
     mut culprits: Vec<(u32, String)>,
 ) -> Verdict {
-    if losses <= MAX_WORKER_LOSSES {
+    if losses < MAX_WORKER_LOSSES {
         return Verdict::GoOn;
     }
     // Stable: of stages that are equally suspicious the one that comes first in the query is named first.
@@ -48,8 +48,8 @@ pub(crate) fn after_worker_loss(
         ErrorClass::Resource,
         "worker-losses",
         format!(
-            "query {query} lost {losses} workers that it needed, the last one {worker}; expected at most \
-             {MAX_WORKER_LOSSES}; {ran}: look for the cause in the logs of the workers (memory?), then run the job again"
+            "query {query} lost {losses} workers that it needed, the last one {worker}, and is not run on more; {ran}: \
+             look for the cause in the logs of the workers (memory?), then run the job again"
         ),
     ))
 }

@@ -221,14 +221,14 @@ fn a_result_inside_its_report_survives_the_worker() {
 }
 
 #[test]
-fn the_fourth_lost_worker_ends_the_query() {
+fn the_third_lost_worker_ends_the_query() {
     let mut table = Table::new(&[1]);
     table.submit("q", "a", vec![stage(1, &[], 1)]);
-    for number in 1..=3 {
+    for number in 1..=2 {
         table.event(joined(worker(number), 1));
         assert_eq!(table.lose(number - 1), [format!("launch q/1.0#{}@w{number}", number + 1)]);
     }
-    assert_eq!(table.lose(3), ["failed q worker-losses", "retired q"]);
+    assert_eq!(table.lose(2), ["failed q worker-losses", "retired q"]);
 }
 
 #[test]
