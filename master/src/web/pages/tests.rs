@@ -130,7 +130,9 @@ fn of_many_workers_that_are_gone_the_page_shows_the_last_and_counts_all() {
     let drawn = super::cluster::Drawn {
         group: Group::default(),
         workers,
-        applications: vec![],
+        in_states: BTreeMap::new(),
+        active: Vec::new(),
+        completed: Vec::new(),
         running_queries: 0,
         now_ms: 6_000,
     };
