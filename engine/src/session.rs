@@ -29,9 +29,7 @@ const SPILL_MERGE_FAN_IN: usize = 16;
 /// Settings for plans that run on the cluster: everything Ballista's stages need, with hash joins (a build side that
 /// fits a task's memory) and no compression of shuffle files.
 pub fn cluster_config(cores: usize) -> SessionConfig {
-    SessionConfig::new_with_ballista()
-        .with_target_partitions(cores.max(1))
-        .with_information_schema(false)
+    common(SessionConfig::new_with_ballista(), cores)
         .set_str("ballista.planner.adaptive.enabled", "false")
         .set_str("ballista.shuffle.compression.codec", "none")
         .set_str("ballista.shuffle.sort_based.batch_size", "65536")
@@ -43,7 +41,15 @@ pub fn cluster_config(cores: usize) -> SessionConfig {
 
 /// Settings for plans that run in this process.
 pub fn local_config(cores: usize) -> SessionConfig {
-    SessionConfig::new().with_target_partitions(cores.max(1)).with_information_schema(false)
+    common(SessionConfig::new(), cores)
+}
+
+fn common(config: SessionConfig, cores: usize) -> SessionConfig {
+    config
+        .with_target_partitions(cores.max(1))
+        .with_information_schema(false)
+        // Without one, `TIMESTAMP WITH TIME ZONE` would be a wall-clock time.
+        .set_str("datafusion.execution.time_zone", "UTC")
 }
 
 /// `config` with the settings of a query as they travelled.

@@ -2,6 +2,7 @@
 //! command that drains a worker. Edge.
 
 use std::io::{IsTerminal, Write, stderr, stdout};
+use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -19,6 +20,9 @@ use tracing_subscriber::EnvFilter;
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
+/// The allocator's setting for how long freed memory stays with the process, in milliseconds.
+const PURGE_DELAY: &str = "MIMALLOC_PURGE_DELAY";
+const PURGE_DELAY_MS: &str = "10000";
 /// Serving needs few threads; tasks have their own.
 const SERVICE_THREADS: usize = 2;
 /// Threads for files; each costs only what it touches.
@@ -35,7 +39,10 @@ fn main() -> ExitCode {
             arguments.remove(1);
             run_drain(arguments)
         }
-        _ => run_worker(arguments),
+        _ => {
+            keep_memory();
+            run_worker(arguments)
+        }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -48,6 +55,18 @@ fn main() -> ExitCode {
             ExitCode::from(class.exit_code())
         }
     }
+}
+
+/// Runs this program again with memory that is freed kept for the next task for a while: given back at once, as it is by
+/// default, every batch of a stage would fault its pages in anew. The allocator reads its settings once, before `main`.
+fn keep_memory() {
+    if std::env::var_os(PURGE_DELAY).is_some() {
+        return;
+    }
+    let Ok(program) = std::env::current_exe() else { return };
+    // Only returns when it fails; then tasks are a little slower.
+    let _ =
+        std::process::Command::new(program).args(std::env::args_os().skip(1)).env(PURGE_DELAY, PURGE_DELAY_MS).exec();
 }
 
 fn run_worker(arguments: Vec<String>) -> anyhow::Result<()> {

@@ -19,7 +19,7 @@ const ALLOWED: [(&str, &[&str]); 11] = [
     ("lake-master", &["lake-proto", "lake-master-core", "lake-raft", "lake-scheduler"]),
     ("lake-worker", &["lake-proto", "lake-engine"]),
     ("lake-client", &["lake-proto", "lake-job", "lake-engine"]),
-    ("lake-bench", &["lake-proto", "lake-engine"]),
+    ("lake-bench", &["lake-proto", "lake-job", "lake-engine"]),
 ];
 
 /// Pure crates: no runtime, no sockets, no engine.
