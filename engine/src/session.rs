@@ -29,7 +29,7 @@ const SPILL_MERGE_FAN_IN: usize = 16;
 /// Settings for plans that run on the cluster: everything Ballista's stages need, with hash joins (a build side that
 /// fits a task's memory) and no compression of shuffle files.
 pub fn cluster_config(cores: usize) -> SessionConfig {
-    common(SessionConfig::new_with_ballista(), cores)
+    with_defaults(SessionConfig::new_with_ballista(), cores)
         .set_str("ballista.planner.adaptive.enabled", "false")
         .set_str("ballista.shuffle.compression.codec", "none")
         .set_str("ballista.shuffle.sort_based.batch_size", "65536")
@@ -41,10 +41,11 @@ pub fn cluster_config(cores: usize) -> SessionConfig {
 
 /// Settings for plans that run in this process.
 pub fn local_config(cores: usize) -> SessionConfig {
-    common(SessionConfig::new(), cores)
+    with_defaults(SessionConfig::new(), cores)
 }
 
-fn common(config: SessionConfig, cores: usize) -> SessionConfig {
+/// What holds wherever a plan runs.
+fn with_defaults(config: SessionConfig, cores: usize) -> SessionConfig {
     config
         .with_target_partitions(cores.max(1))
         .with_information_schema(false)

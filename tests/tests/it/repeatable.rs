@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::faults::data_files;
 
-pub(super) const IDS: u64 = 10_000;
+const IDS: u64 = 10_000;
 
 /// Each number from `first` to `last` once. The planner believes that there are so many that no query over them is
 /// small enough to run uncut; it is not inlined, so that it goes on to believe it.

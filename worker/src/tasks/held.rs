@@ -58,8 +58,9 @@ fn inline_bytes(held: &HeldOutput) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use lake_proto::v1::{Ack, TaskDone, TaskRef};
+
+    use super::*;
 
     fn status(attempt: u64, outcome: Outcome) -> TaskStatus {
         let task = TaskRef { query_id: "q1".to_owned(), stage_id: 1, task_index: 0, attempt };
