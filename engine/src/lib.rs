@@ -1,11 +1,11 @@
 //! The engine: sources and Delta tables as plans that can be cut into tasks, and the driver that runs a pipeline. Edge.
 //!
 //! Rooms: [`stores`] and [`session`] (how plans reach files and memory), `plain_text` (what windows read),
-//! `text_decimal` (text to decimals), `moment` (what `now()` gives), [`repeatable`] (whether a stage gives the same rows again), [`worklist`] (the only leaf our
-//! scans stand on), [`source`] and [`delta`] (what is read and written), [`codec`] (plan nodes to bytes and back),
-//! [`runner`] (where a plan runs: this process or the cluster), [`driver`] (steps in order, commits, results),
-//! [`error`] (classes that survive what others wrap them in), [`malformed`] (how records that do not parse are
-//! counted), `sql_type` (types in messages).
+//! `text_decimal` (text to decimals), `moment` (what `now()` gives), [`repeatable`] (whether a stage gives the same
+//! rows again), [`worklist`] (the only leaf our scans stand on), [`source`] and [`delta`] (what is read and written),
+//! [`codec`] (plan nodes to bytes and back), [`runner`] (where a plan runs: this process or the cluster), [`driver`]
+//! (steps in order, commits, results), [`error`] (classes that survive what others wrap them in), [`malformed`] (how
+//! records that do not parse are counted), `sql_type` (types in messages).
 //! Never here: HTTP, raft.
 
 pub mod codec;

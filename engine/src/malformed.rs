@@ -1,4 +1,5 @@
-//! How many records of a source did not parse, from the tasks that read them to the driver. Pure.
+//! How many records of a source did not parse, from the tasks that read them to the driver. Pure but for its
+//! counters.
 //!
 //! A piece of a file is read again when its task is repeated, when every task reads the small side of a join, or when a
 //! query names its source twice. So what travels is a number for each piece, and of two numbers for one piece the larger

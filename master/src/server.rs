@@ -132,7 +132,8 @@ impl Server {
         }
     }
 
-    /// Hands leadership over, then ends streams, servers, scheduler and raft, in this order. Drivers and workers go on and find the next master.
+    /// Hands leadership over, then ends streams, servers, scheduler and raft, in this order. Drivers and workers go on
+    /// and find the next master.
     pub async fn stop(mut self) {
         // While it still hears the others: the next leader is there before anybody looks for it.
         self.master.raft.hand_over().await;

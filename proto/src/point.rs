@@ -1,12 +1,14 @@
-//! Named points at which a test lets a process stop, die, wait or fail: moments that a signal from outside cannot hit. Edge.
+//! Named points at which a test lets a process stop, die, wait or fail: moments that a signal from outside cannot hit.
+//! Edge.
 //!
 //! They exist where debug assertions do: in the profile in which tests run, on the very programs that they run. A release
 //! has neither the points nor a look at the environment. Never here: what the points mean, which only tests know.
 //!
 //! `LAKE_FAULT_POINTS` lists them: `driver-before-commit=kill,commit-before-put=stop*3`. An action is `stop` (SIGSTOP),
-//! `kill` (SIGKILL), `panic`, `sleep-MS`, or `fail`, which only [`fails`] heeds; after `*` stands how often it happens at most over
-//! all processes, once when nothing is said, so that a driver that is launched again passes. Every time leaves a file
-//! `<point>.<number>` with the process id in `LAKE_FAULT_DIR`: a test shows by it that its fault has happened.
+//! `kill` (SIGKILL), `panic`, `sleep-MS`, or `fail`, which only [`fails`] heeds; after `*` stands how often it happens
+//! at most over all processes, once when nothing is said, so that a driver that is launched again passes. Every time
+//! leaves a file `<point>.<number>` with the process id in `LAKE_FAULT_DIR`: a test shows by it that its fault has
+//! happened.
 
 #[cfg(debug_assertions)]
 pub use self::armed::{fails, reached};

@@ -1,5 +1,5 @@
-//! Which driver of each application is the last one, as far as this worker has heard: the driver's epoch is the log index of
-//! its assignment, so a higher one is a later one. Pure but for its lock.
+//! Which driver of each application is the last one, as far as this worker has heard: the driver's epoch is the log
+//! index of its assignment, so a higher one is a later one. Pure but for its lock.
 //!
 //! A master announces every query with its application and the epoch of the driver that runs it, and every task says them
 //! again. A query is bound to the epoch it was announced with. Shuffle files and results lie under the id of their query,

@@ -3,10 +3,11 @@
 //!
 //! Rooms: [`config`] (flags, environment, file), [`daemon`] (binds the ports and owns start and end), [`registration`]
 //! (the stream to the leading master and the outbox behind it), [`tasks`] (queries, attempts, compute threads),
-//! [`flight`] (shuffle files and results to readers), [`fence`] (which drivers were replaced), [`drivers`] (child processes), [`logs`] (their output, to
-//! masters), [`workdir`] (what lies on disk and when it goes), [`http`] (page, health, metrics), [`drain`] (leaving when
-//! nothing here is needed), [`driver_mode`] (`lake-worker driver …`, the child's side), [`drain_command`]
-//! (`lake-worker drain …`, the operator's side). Never here: planning, commits, decisions about placement.
+//! [`flight`] (shuffle files and results to readers), [`fence`] (which drivers were replaced), [`drivers`] (child
+//! processes), [`logs`] (their output, to masters), [`workdir`] (what lies on disk and when it goes), [`http`] (page,
+//! health, metrics), [`drain`] (leaving when nothing here is needed), [`driver_mode`] (`lake-worker driver …`, the
+//! child's side), [`drain_command`] (`lake-worker drain …`, the operator's side). Never here: planning, commits,
+//! decisions about placement.
 
 pub mod config;
 pub mod daemon;

@@ -44,7 +44,8 @@ pub struct DriverArgs {
 }
 
 /// Runs a submission to its end and reports the end to the master. The caller exits with the fault's class. While it
-/// runs, the process ends itself, as `unavailable`, when no confirmed leader has answered for [`lake_proto::DRIVER_LEASE`].
+/// runs, the process ends itself, as `unavailable`, when no confirmed leader has answered for
+/// [`lake_proto::DRIVER_LEASE`].
 ///
 /// # Errors
 /// Whatever ended the run; `conflict` when a newer driver has taken over, `not-found` when the master gave this one up.
@@ -183,8 +184,8 @@ impl Commits for AtMaster {
 }
 
 /// Sends the steps that changed, and a sign of life when none did: each answer renews the lease, and a driver that says
-/// nothing for 30 seconds counts as lost. Returns only when the master says that this driver is to end: killed, replaced
-/// by a newer one, or given up as lost.
+/// nothing for [`lake_proto::DRIVER_SILENCE`] counts as lost. Returns only when the master says that this driver is to
+/// end: killed, replaced by a newer one, or given up as lost.
 async fn report_progress(
     masters: &Masters,
     driver: &DriverIdentity,

@@ -1,9 +1,9 @@
-//! How long this process may take itself for its run's driver: until 15 seconds after it last asked a leader that a
-//! majority has confirmed. Edge: a clock, a thread, and the end of the process.
+//! How long this process may take itself for its run's driver: until [`DRIVER_LEASE`] after it last asked a leader that
+//! a majority has confirmed. Edge: a clock, a thread, and the end of the process.
 //!
 //! The clock counts time in which the host was suspended, and a thread of its own watches it, so that neither a runtime
-//! that is stuck nor a pipe that nobody reads keeps a driver alive that is given up. The lease makes that drivers end; that
-//! no row is committed twice does not hang on it, but on the table's transactions: see docs/adr/0005-fencing.md.
+//! that is stuck nor a pipe that nobody reads keeps a driver alive that is given up. The lease makes that drivers end;
+//! that no row is committed twice does not hang on it, but on the table's transactions: see docs/adr/0005-fencing.md.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,5 +1,5 @@
-//! The last driver of an application that ended while an attempt of it may have been committing: it runs no step, it finds
-//! out what became of them. Edge.
+//! The last driver of an application that ended while an attempt of it may have been committing: it runs no step, it
+//! finds out what became of them. Edge.
 
 use std::sync::Arc;
 use std::time::Instant;

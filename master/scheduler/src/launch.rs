@@ -1,7 +1,7 @@
 //! From a stage and the outputs of its inputs to the bytes of its tasks. Pure; runs on planning threads.
 //!
-//! Traps: a missing map output reads as empty, so locations are built from complete inputs only and counted; a partition beyond what a reader looks at would be dropped, so it is
-//! refused.
+//! Traps: a missing map output reads as empty, so locations are built from complete inputs only and counted; a
+//! partition beyond what a reader looks at would be dropped, so it is refused.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

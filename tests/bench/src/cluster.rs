@@ -16,7 +16,7 @@ use lake_proto::v1;
 use tokio::sync::{oneshot, watch};
 use url::Url;
 
-/// A driver that is silent for 30 s is taken for lost.
+/// Several of them fit into [`lake_proto::DRIVER_SILENCE`].
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 
 /// A driver of this process.

@@ -2,8 +2,8 @@
 //! actions, [`Written`] reads them back in the driver. Nothing here touches the log. Edge.
 //!
 //! `align` turns a query's columns into the table's, `checks` evaluates expectations and constraints, `layout` says how
-//! rows lie in files, `sink` owns the open files of one task and `uploads` their way to
-//! the store, `outcome` is what it answers.
+//! rows lie in files, `sink` owns the open files of one task and `uploads` their way to the
+//! store, `outcome` is what it answers.
 
 mod align;
 mod checks;

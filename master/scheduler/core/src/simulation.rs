@@ -20,8 +20,8 @@ use self::world::{Tally, World};
 
 const SEEDS: u64 = 6_000;
 
-/// Without `Graph::restart_readers` this fails within the first seeds (33 is the first one of the present sequence): the
-/// answer derives in part from a content that was lost and in part from the one that took its place.
+/// Without `Graph::restart_readers` this fails within the first seeds: the answer derives in part from a content that
+/// was lost and in part from the one that took its place.
 #[test]
 fn every_row_is_counted_once_whatever_fails() {
     let (sum, is_whole) = run_seeds(World::new);

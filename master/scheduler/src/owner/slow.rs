@@ -1,4 +1,5 @@
-//! Attempts that take long, looked for at every tick: second ones beside them, and their end when they take too long. Edge.
+//! Attempts that take long, looked for at every tick: second ones beside them, and their end when they take too long.
+//! Edge.
 
 use lake_scheduler_core::Event;
 use tokio::time::Instant;

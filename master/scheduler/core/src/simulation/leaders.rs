@@ -21,7 +21,8 @@ impl World {
         let before = mem::take(&mut self.machine);
         self.adopted.clear();
         let running = mem::take(&mut self.running);
-        // What the old leader had seen and what never reached it look the same from here. Losses are the new one's to find.
+        // What the old leader had seen and what never reached it look the same from here. Losses are the new one's to
+        // find.
         let under_way = mem::take(&mut self.in_flight);
         self.in_flight = under_way.into_iter().filter(|event| matches!(event, Event::AttemptEnded { .. })).collect();
         self.in_flight.retain(|_| self.random.percent(70));
