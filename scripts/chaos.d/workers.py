@@ -301,5 +301,5 @@ def stream_broken(arguments, scratch):
 
 
 ROWS = {"1-3": worker_killed, "2-3": worker_dies_at_point, "4": all_workers_killed, "15": worker_cut_off,
-        "23": shuffle_disk_full, "25": task_over_memory, "26": query_kills_workers, "27": task_panics, "28": cancelled, "51": chance_lost,
-        "53": replaced, "54": stream_broken}
+        "23": shuffle_disk_full, "25": task_over_memory, "26": query_kills_workers, "27": task_panics, "28": cancelled,
+        "51": chance_lost, "53": replaced, "54": stream_broken}
