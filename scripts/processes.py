@@ -185,7 +185,7 @@ class Cluster:
 
     def detached(self, job, *options):
         """Submits without waiting; gives the driver's id."""
-        return run(self.command(job, "--no-wait", *options), capture_output=True).stdout.strip()
+        return run(self.command(job, "--no-wait", *[option for option in options if option != "--no-wait"]), capture_output=True).stdout.strip()
 
     def client(self, job, *options):
         """A client that waits, to be waited for with `communicate`."""

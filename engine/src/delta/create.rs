@@ -1,6 +1,7 @@
 //! Creating a table: an entry of its own with protocol and metadata, no data. Edge.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use delta_kernel::actions::{Metadata, Protocol as ProtocolAction};
@@ -18,6 +19,8 @@ use super::types::table_schema;
 use crate::stores::Stores;
 use crate::{EngineError, Result, sql_type};
 
+const ATTEMPTS: u32 = 4;
+const BACKOFF: Duration = Duration::from_millis(100);
 /// Properties whose features need work at creation that we do not do.
 const REFUSED: [&str; 4] = [
     "delta.columnMapping.mode",
@@ -32,15 +35,22 @@ pub(super) async fn create(stores: &Arc<Stores>, location: &Url, table: &NewTabl
         return agreeing(existing, &schema, table);
     }
     let body = draft(&schema, table)?.encode()?;
-    let doubt = match put(stores.rooted(location)?.as_ref(), 0, body).await {
-        Put::Written | Put::Exists => None,
-        Put::Doubtful(error) => Some(error.within(format!("cannot create table '{location}'"))),
-    };
-    match (DeltaTable::open(stores, location).await?, doubt) {
-        (Some(created), _) => agreeing(created, &schema, table),
-        (None, Some(error)) => Err(error),
-        (None, None) => Err(EngineError::internal(format!("table '{location}' was created and is not there"))),
+    let root = stores.rooted(location)?;
+    for attempt in 0..ATTEMPTS {
+        let answer = put(root.as_ref(), 0, body.clone()).await;
+        // Whatever was said: what is there counts.
+        if let Some(created) = DeltaTable::open(stores, location).await? {
+            return agreeing(created, &schema, table);
+        }
+        match answer {
+            Put::Doubtful(error) if !error.is_transient() || attempt + 1 == ATTEMPTS => {
+                return Err(error.within(format!("cannot create table '{location}'")));
+            }
+            // S3 also answers 409, "try again", which looks as if an entry were there.
+            Put::Written | Put::Exists | Put::Doubtful(_) => tokio::time::sleep(BACKOFF * 2_u32.pow(attempt)).await,
+        }
     }
+    Err(EngineError::internal(format!("table '{location}' was created and is not there")))
 }
 
 /// The columns the table will have.
