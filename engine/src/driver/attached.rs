@@ -76,6 +76,7 @@ async fn run(args: &DriverArgs, masters: &Masters, driver: &DriverIdentity) -> R
             let (request, lease) = (request.clone(), lease.clone());
             async move {
                 let asked = lease.ask();
+                let turn = masters.turn().await;
                 let answer = client(channel).start(request).await;
                 if answer.is_ok() {
                     lease.renew(asked);
@@ -210,7 +211,7 @@ async fn report_progress(
             Ok(Err(error)) => tracing::debug!(error.code = error.code(), "progress was not taken: {error}"),
             Err(_) => {
                 tracing::debug!("the master does not answer a report of progress");
-                masters.forget().await;
+                masters.forget(turn).await;
             }
         }
     }
@@ -222,12 +223,12 @@ const fn is_told_to_end(class: ErrorClass) -> bool {
 }
 
 async fn send_progress(masters: &Masters, driver: &DriverIdentity, steps: Vec<StepProgress>) -> Result<()> {
-    let channel = masters.channel().await?;
+    let (channel, turn) = masters.reach().await?;
     let request = v1::DriverProgressRequest { driver: Some(driver.clone()), steps };
     match client(channel).report_progress(request).await {
         Ok(_) => Ok(()),
         Err(status) => {
-            masters.redirect(&status).await;
+            masters.redirect(turn, &status).await;
             Err(Fault::from(status).into())
         }
     }

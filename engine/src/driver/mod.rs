@@ -23,5 +23,6 @@ pub use attached::{DriverArgs, run_attached};
 pub use dry_run::{DryRun, DryStep, dry_run};
 pub use local::{LocalOptions, run_local};
 pub use masters::Masters;
+pub(crate) use masters::Turn;
 pub use planning::{estimated_scan_bytes, physical_plan};
 pub use show::{Shown, show};

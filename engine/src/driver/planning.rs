@@ -9,7 +9,7 @@ use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use datafusion::prelude::SessionContext;
 
-use crate::Result;
+use crate::{EngineError, Result};
 
 /// A hash join's build side cannot spill; above this estimate per partition a join sorts and merges instead.
 const MAX_BUILD_BYTES: usize = 1 << 30;
@@ -19,6 +19,9 @@ const MAX_BUILD_BYTES: usize = 1 << 30;
 /// # Errors
 /// `invalid-job` when the query does not plan.
 pub async fn physical_plan(session: &SessionContext, query: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+    if query.exists(|node| Ok(matches!(node, LogicalPlan::RecursiveQuery(_))))? {
+        return Err(EngineError::invalid("sql-unsupported", "WITH RECURSIVE that names itself is not supported"));
+    }
     let plan = session.state().create_physical_plan(query).await?;
     if !has_large_build_side(&plan)? {
         return Ok(plan);

@@ -133,7 +133,7 @@ impl Step<'_> {
                 Some(counted) => {
                     tracing::warn!(table, source = name, records = counted.records(), "malformed records were {fate}");
                 }
-                None => tracing::warn!(
+                None => tracing::debug!(
                     table,
                     source = name,
                     "malformed records are {fate} and not counted: the files were read in another stage than the one \

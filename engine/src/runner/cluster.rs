@@ -24,7 +24,7 @@ use tonic::{Code, Streaming};
 use super::course::{Call, Course, MAX_RESUBMISSIONS, Outlook};
 use super::{Query, QueryRunner, fresh_query_id};
 use crate::codec;
-use crate::driver::Masters;
+use crate::driver::{Masters, Turn};
 use crate::session::cluster_config;
 use crate::stores::Stores;
 use crate::{EngineError, Result};
@@ -82,8 +82,8 @@ impl ClusterRunner {
     ///
     /// # Errors
     /// `unavailable` when no master took it; any other class is about the query.
-    async fn call(&self, mut request: v1::RunQueryRequest, call: Call) -> Result<Streaming<QueryEvent>> {
-        let channel = self.masters.channel().await?;
+    async fn call(&self, mut request: v1::RunQueryRequest, call: Call) -> Result<(Streaming<QueryEvent>, Turn)> {
+        let (channel, turn) = self.masters.reach().await?;
         let mut client = v1::drivers_client::DriversClient::new(channel)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
@@ -99,12 +99,20 @@ impl ClusterRunner {
                 client.attach_query(v1::AttachQueryRequest { query, accepted, attachment }).await
             }
         };
-        let answer = answer.map_err(|status| match status.code() {
-            // A master of an earlier release leads.
-            Code::Unimplemented => Fault::new(ErrorClass::Conflict, QUERY_CHANGED, "this master attaches no queries"),
-            _ => Fault::from(status),
-        });
-        Ok(answer?.into_inner())
+        let status = match answer {
+            Ok(answer) => return Ok((answer.into_inner(), turn)),
+            Err(status) => status,
+        };
+        // A master of an earlier release leads.
+        if status.code() == Code::Unimplemented {
+            let message = "this master attaches no queries";
+            return Err(EngineError::new(ErrorClass::Conflict, QUERY_CHANGED, message));
+        }
+        let fault = Fault::from(status.clone());
+        if fault.class == ErrorClass::Unavailable {
+            self.masters.redirect(turn, &status).await;
+        }
+        Err(fault.into())
     }
 }
 
@@ -174,12 +182,13 @@ impl QueryRunner for ClusterRunner {
         loop {
             let call = course.next_call();
             let (lost, outlook) = match self.call(request.clone(), call.clone()).await {
-                Ok(events) => match follow(events, &mut course, &progress).await {
+                Ok((events, turn)) => match follow(events, &mut course, &progress).await {
                     Ok(outcome) => return outcome,
                     Err(lost) if lost.class() != ErrorClass::Unavailable => return Err(lost),
                     Err(lost) => {
                         // A master had it, however long ago it took it: the search begins anew.
                         give_up = Instant::now() + SEARCH_FOR;
+                        self.masters.forget(turn).await;
                         (lost, course.lost(fresh_query_id()?))
                     }
                 },
@@ -190,7 +199,6 @@ impl QueryRunner for ClusterRunner {
             let Outlook::Again(pause) = outlook else { return Err(hopeless(&query.label, &lost)) };
             let code = lost.code();
             tracing::warn!(query_id = %course.id(), error.code = code, "a master is looked for to run the query: {lost}");
-            self.masters.forget().await;
             tokio::time::sleep(pause).await;
         }
     }

@@ -41,6 +41,11 @@ impl Raft {
     pub async fn add_member(&self, id: u64, address: &str) -> Result<Group, Fault> {
         self.check_leader()?;
         let group = self.group().await?;
+        if let Some(known) = group.members.iter().find(|known| known.member.id == id && known.member.address != address)
+        {
+            let message = format!("number {id} is the master at {}, not one at {address}", known.member.address);
+            return Err(Fault::new(ErrorClass::Conflict, "member-exists", message));
+        }
         let me = self.members().get(self.status().leader).cloned();
         let me =
             me.ok_or_else(|| Fault::new(ErrorClass::Internal, "internal", "the leader is not among the members"))?;

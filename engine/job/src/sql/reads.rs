@@ -75,6 +75,13 @@ impl Visitor for Reads {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Problem> {
+        if let TableFactor::Table { name, sample: Some(_), .. } = factor {
+            let place = known_location(name.span().start);
+            return ControlFlow::Break(statement(
+                "expected a table without TABLESAMPLE, which is not supported",
+                place,
+            ));
+        }
         if let TableFactor::Table { name, args: Some(_), .. } = factor {
             self.functions.push(std::ptr::from_ref(name));
         }

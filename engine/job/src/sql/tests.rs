@@ -56,6 +56,7 @@ fn anything_but_one_query_is_refused() {
         ("EXPLAIN SELECT 1", Code::SqlStatement, Some((1, 1))),
         ("SELECT 1;\nSELECT 2", Code::SqlStatement, Some((2, 1))),
         ("SELECT * INTO x FROM t", Code::SqlStatement, Some((1, 15))),
+        ("SELECT * FROM t TABLESAMPLE SYSTEM (10)", Code::SqlStatement, Some((1, 15))),
         ("SELECT *\nFORM t", Code::SqlSyntax, Some((2, 1))),
         ("SELECT 'abc", Code::SqlSyntax, Some((1, 8))),
         ("SELECT a,, b FROM t", Code::SqlSyntax, Some((1, 10))),

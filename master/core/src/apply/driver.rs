@@ -12,8 +12,9 @@ use crate::step::{Step, UNKNOWN};
 /// Wait before a driver that failed (not: was lost) is started again; doubled with each attempt.
 const RELAUNCH_DELAY_MS: u64 = 1_000;
 const MAX_RELAUNCH_DELAY_MS: u64 = 30_000;
-/// The scheduler's code for a query that took its workers down. On another launch it would take down more.
-const WORKER_LOSSES: &str = "worker-losses";
+/// What another launch would only repeat, whatever its class says: a query that took its workers down would take down
+/// more, and a run that has used up its time has none left.
+const NOT_AGAIN: [&str; 2] = ["worker-losses", "timeout"];
 
 /// Why an attempt is over.
 enum Cause {
@@ -215,7 +216,9 @@ fn attempt_over(state: &mut State, stamp: Stamp, app: &AppId, attempt: Attempt, 
     }
     let may_retry = match &cause {
         Cause::Lost(_) => true,
-        Cause::Failed(fault) | Cause::NotStarted(fault) => fault.class.is_retryable() && fault.code != WORKER_LOSSES,
+        Cause::Failed(fault) | Cause::NotStarted(fault) => {
+            fault.class.is_retryable() && !NOT_AGAIN.contains(&fault.code.as_str())
+        }
     };
     let has_attempts = match &application.ending {
         None => may_relaunch(application),

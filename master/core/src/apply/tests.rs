@@ -278,12 +278,14 @@ fn every_move_of_a_driver() {
 }
 
 #[test]
-fn a_query_that_takes_workers_down_is_not_launched_again() {
-    let mut scene = scene(At::Started);
-    let failure = Fault::new(ErrorClass::Resource, "worker-losses", "q lost 3 workers");
-    let (driver, epoch) = (scene.driver.clone(), scene.epoch);
-    scene.cluster.apply(Command::DriverFinished { driver, epoch, failure: Some(failure) });
-    assert_eq!(scene.cluster.phase(&scene.app), "FAILED");
+fn what_another_launch_would_only_repeat_is_not_launched_again() {
+    for code in ["worker-losses", "timeout"] {
+        let mut scene = scene(At::Started);
+        let (driver, epoch) = (scene.driver.clone(), scene.epoch);
+        let failure = Some(Fault::new(ErrorClass::Resource, code, "m"));
+        scene.cluster.apply(Command::DriverFinished { driver, epoch, failure });
+        assert_eq!(scene.cluster.phase(&scene.app), "FAILED", "{code}");
+    }
 }
 
 #[test]
