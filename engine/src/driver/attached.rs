@@ -76,7 +76,6 @@ async fn run(args: &DriverArgs, masters: &Masters, driver: &DriverIdentity) -> R
             let (request, lease) = (request.clone(), lease.clone());
             async move {
                 let asked = lease.ask();
-                let turn = masters.turn().await;
                 let answer = client(channel).start(request).await;
                 if answer.is_ok() {
                     lease.renew(asked);
@@ -198,6 +197,7 @@ async fn report_progress(
         let now = watched.borrow_and_update().clone();
         let changed: Vec<StepProgress> = now.iter().filter(|step| !sent.contains(step)).cloned().collect();
         let asked = lease.ask();
+        let turn = masters.turn().await;
         let answer = tokio::time::timeout(REPORT_TIMEOUT, send_progress(masters, driver, changed)).await;
         tokio::time::sleep(REPORT_INTERVAL).await;
         match answer {
