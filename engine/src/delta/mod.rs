@@ -38,7 +38,9 @@ pub use replace::{Replacement, split_replace};
 pub use scan::{DeltaFilesScanExec, DeltaTableProvider};
 pub use table::{DeltaTable, NewTable, Snapshot};
 pub use types::table_schema;
-pub use write::{Check, CheckKind, DeltaWriteExec, ExpectationCount, WriteSpec, Written, is_actions, plan_write};
+pub use write::{
+    Check, CheckKind, DeltaWriteExec, ExpectationCount, WriteSpec, Written, is_actions, plan_gathered_write, plan_write,
+};
 
 #[cfg(test)]
 mod tests;

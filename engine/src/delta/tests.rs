@@ -84,7 +84,7 @@ impl Lake {
 
     pub(super) async fn write_with(&self, spec: WriteSpec, sql: &str) -> Result<Written, crate::EngineError> {
         let rows = self.session.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
-        let plan = plan_write(rows, spec, self.tasks)?;
+        let plan = plan_gathered_write(rows, spec, self.tasks)?;
         Written::read(&self.run(plan).await?)
     }
 

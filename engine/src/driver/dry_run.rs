@@ -69,7 +69,7 @@ async fn plan(pipeline: Pipeline) -> Result<DryRun> {
             let inputs::PlannedStep { frame, columns: schema, destination } =
                 inputs::plan(&pipeline, table, &stores, &session, &planned).await?;
             let plan = physical_plan(&session, frame.logical_plan()).await?;
-            plan_write(plan.clone(), destination.spec.with_checks(destination.checks), 1)?;
+            plan_write(plan.clone(), destination.spec.with_checks(destination.checks))?;
             let version = match &destination.target {
                 Target::Exists(snapshot) => Some(snapshot.version()),
                 Target::New(_) => None,

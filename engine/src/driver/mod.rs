@@ -1,13 +1,15 @@
 //! The driver: runs a pipeline's steps in the order of what they read, and is the only one that commits. Edge.
 //!
 //! Rooms: `run` (which step next), `step` (one step from inputs to commit), `target` (where it writes), `expectations`
-//! (what it demands of its rows), `inputs` (what a step's SQL can name), `planning` (logical to physical), `attached`
+//! (what it demands of its rows), `inputs` (what a step's SQL can name), `planning` (logical to physical), `gathering` (whether
+//! rows are brought together by partition), `attached`
 //! (under a master) with `masters` (the way to them), `lease` (how long it may believe to be the driver) and `settle`
 //! (what became of commits that nobody can be asked about), `local` (alone), [`dry_run`] and [`show`] (reads only).
 
 mod attached;
 mod dry_run;
 mod expectations;
+mod gathering;
 mod inputs;
 mod lease;
 mod local;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionContext;
 use lake_job::{ParseMode, Table, WriteMode};
@@ -15,11 +16,11 @@ use url::Url;
 use super::planning::{estimated_scan_bytes, physical_plan};
 use super::run::{Run, transaction};
 use super::target::{self, Destination, Target};
-use super::{expectations, inputs};
+use super::{expectations, gathering, inputs};
 use crate::delta::replace::parse_predicate;
 use crate::delta::{
     CommitOutcome, CommitRequest, DeltaTable, DeltaTableProvider, Mode, Replacement, Snapshot, WriteSpec, Written,
-    checkpoint_if_due, commit_while, plan_write, split_replace,
+    checkpoint_if_due, commit_while, plan_gathered_write, plan_write, split_replace,
 };
 use crate::malformed::{self, Malformed};
 use crate::runner::{Query, fresh_query_id};
@@ -100,7 +101,7 @@ impl Step<'_> {
         let columns = frame.schema().as_arrow();
         let Destination { target, spec, checks } =
             target::plan(table, &self.location, target, columns, &session, moment)?;
-        let written = self.run_write(&session, input, spec.clone().with_checks(checks)).await?;
+        let written = self.run_write(&session, frame.logical_plan(), input, spec.clone().with_checks(checks)).await?;
         self.tell_malformed(&scanned, &written);
         let rows = match (&table.mode, &target) {
             (WriteMode::Append, _) => Rows { written, mode: Mode::Append, survivors: Written::default(), inputs },
@@ -157,18 +158,24 @@ impl Step<'_> {
         let files = DeltaTableProvider::over(snapshot.clone(), split.rewrite.clone());
         let frame = session.read_table(Arc::new(files))?.filter(split.survivors())?;
         let input = physical_plan(session, frame.logical_plan()).await?;
-        self.run_write(session, input, spec).await
+        self.run_write(session, frame.logical_plan(), input, spec).await
     }
 
     async fn run_write(
         &self,
         session: &SessionContext,
+        query: &LogicalPlan,
         input: Arc<dyn ExecutionPlan>,
         spec: WriteSpec,
     ) -> Result<Written> {
         let (run, index) = (self.run, self.index);
         let estimated_scan_bytes = estimated_scan_bytes(&input);
-        let plan = plan_write(input, spec, run.runner.cores())?;
+        let tasks = run.runner.cores();
+        let plan = if gathering::is_needed(session, query, spec.partition_by(), tasks, estimated_scan_bytes).await {
+            plan_gathered_write(input, spec, tasks)?
+        } else {
+            plan_write(input, spec)?
+        };
         let (progress, mut watched) = watch::channel(Vec::new());
         let query = Query {
             id: fresh_query_id()?,

@@ -133,7 +133,7 @@ async fn replace_where(
         let files = DeltaTableProvider::over(snapshot.clone(), replacement.rewrite.clone());
         let survivors = lake.session.read_table(Arc::new(files)).unwrap().filter(replacement.survivors()).unwrap();
         let plan = survivors.create_physical_plan().await.unwrap();
-        let plan = super::super::plan_write(plan, WriteSpec::new(snapshot, 128 << 20).unwrap(), 2).unwrap();
+        let plan = super::super::plan_gathered_write(plan, WriteSpec::new(snapshot, 128 << 20).unwrap(), 2).unwrap();
         adds.extend(super::super::Written::read(&lake.run(plan).await.unwrap()).unwrap().adds);
     }
     commit(&lake.stores, snapshot, request(Mode::ReplaceWhere(Box::new(replacement)), adds, run)).await

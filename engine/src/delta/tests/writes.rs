@@ -200,7 +200,7 @@ async fn a_dropped_write_leaves_nothing_but_orphans() {
     let spec = WriteSpec::new(&snapshot, 128 << 20).unwrap();
     let sql = "SELECT value AS n FROM generate_series(1, 100000000)";
     let rows = lake.session.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
-    let plan = plan_write(rows, spec, 1).unwrap();
+    let plan = plan_write(rows, spec).unwrap();
     let mut stream = plan.execute(0, lake.session.task_ctx()).unwrap();
     let first =
         tokio::time::timeout(std::time::Duration::from_millis(300), futures::StreamExt::next(&mut stream)).await;

@@ -1,13 +1,10 @@
 //! How the rows of a table lie in its data files: by partition, under which paths, in row groups of which size. Pure,
 //! but for random names.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
-use arrow::compute::take_record_batch;
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef};
-use arrow::row::{RowConverter, SortField};
 use datafusion::execution::memory_pool::{MemoryLimit, MemoryPool};
 use delta_kernel::expressions::Scalar;
 use delta_kernel::table_properties::DataSkippingNumIndexedCols;
@@ -18,6 +15,7 @@ use object_store::path::Path;
 use parquet::basic::{Compression, GzipLevel, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
+use super::partitions::Partitions;
 use super::{Codec, Target};
 use crate::delta::rename::retype;
 use crate::{EngineError, Result};
@@ -43,7 +41,6 @@ pub(super) struct Layout {
     file_columns: Vec<usize>,
     partition_columns: Vec<usize>,
     properties: WriterProperties,
-    rows: Option<RowConverter>,
     /// A row group ends at this size.
     pub(super) row_group_bytes: usize,
 }
@@ -64,48 +61,31 @@ impl Layout {
             .set_compression(compression(target.compression)?)
             .set_max_row_group_bytes(Some(row_group_bytes))
             .build();
-        let keys =
-            partition_columns.iter().map(|index| SortField::new(target.schema.field(*index).data_type().clone()));
-        let keys: Vec<SortField> = keys.collect();
-        let rows = if keys.is_empty() { None } else { Some(RowConverter::new(keys)?) };
-        Ok(Self { target, file, file_columns, partition_columns, properties, rows, row_group_bytes })
+        Ok(Self { target, file, file_columns, partition_columns, properties, row_group_bytes })
     }
 
-    /// The batch by partition: key, values, and the rows as a data file holds them.
-    #[expect(clippy::type_complexity, reason = "a key, its values and its rows, used once")]
-    pub(super) fn split(&self, batch: &RecordBatch) -> Result<Vec<(Vec<u8>, Vec<(String, Scalar)>, RecordBatch)>> {
+    /// The rows of `batch` as a data file holds them: without partition columns.
+    pub(super) fn rows(&self, batch: &RecordBatch) -> Result<RecordBatch> {
         let columns = self.file_columns.iter().zip(self.file.fields());
         let columns = columns.map(|(index, field)| retype(batch.column(*index), field.data_type()));
-        let data = RecordBatch::try_new(self.file.clone(), columns.collect::<Result<Vec<_>, _>>()?)?;
-        let Some(converter) = &self.rows else { return Ok(vec![(Vec::new(), Vec::new(), data)]) };
-        let keys: Vec<ArrayRef> = self.partition_columns.iter().map(|index| batch.column(*index).clone()).collect();
-        let rows = converter.convert_columns(&keys)?;
-        let mut groups: Vec<(&[u8], Vec<u32>)> = Vec::new();
-        let mut known: HashMap<&[u8], usize> = HashMap::new();
-        let count = u32::try_from(data.num_rows()).map_err(|error| EngineError::internal(error.to_string()))?;
-        let encoded: Vec<_> = rows.iter().collect();
-        for (row, key) in (0..count).zip(&encoded) {
-            let group = *known.entry(key.as_ref()).or_insert_with(|| {
-                groups.push((key.as_ref(), Vec::new()));
-                groups.len() - 1
-            });
-            if let Some((_, members)) = groups.get_mut(group) {
-                members.push(row);
-            }
+        Ok(RecordBatch::try_new(self.file.clone(), columns.collect::<Result<Vec<_>, _>>()?)?)
+    }
+
+    /// The partition columns of `batch`; none for a table without partitions.
+    pub(super) fn keys(&self, batch: &RecordBatch) -> Vec<ArrayRef> {
+        self.partition_columns.iter().map(|index| batch.column(*index).clone()).collect()
+    }
+
+    /// Tells the rows of different partitions apart; `None` for a table without partitions.
+    pub(super) fn partitions(&self) -> Result<Option<Partitions>> {
+        if self.partition_columns.is_empty() {
+            return Ok(None);
         }
-        let single = groups.len() == 1;
-        let mut split = Vec::with_capacity(groups.len());
-        for (key, members) in groups {
-            let first = members.first().map_or(0, |row| *row as usize);
-            let values = self.values(&keys, first)?;
-            let rows = if single { data.clone() } else { take_record_batch(&data, &UInt32Array::from(members))? };
-            split.push((key.to_vec(), values, rows));
-        }
-        Ok(split)
+        Partitions::new(&self.target.schema.project(&self.partition_columns)?).map(Some)
     }
 
     /// Partition values of one row under physical names. Empty text is NULL, as in the log.
-    fn values(&self, keys: &[ArrayRef], row: usize) -> Result<Vec<(String, Scalar)>> {
+    pub(super) fn values(&self, keys: &[ArrayRef], row: usize) -> Result<Vec<(String, Scalar)>> {
         let mut values = Vec::with_capacity(keys.len());
         for (index, key) in self.partition_columns.iter().zip(keys) {
             let name = self.target.physical.field(*index).name();

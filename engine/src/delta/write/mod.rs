@@ -2,14 +2,15 @@
 //! actions, [`Written`] reads them back in the driver. Nothing here touches the log. Edge.
 //!
 //! `align` turns a query's columns into the table's, `checks` evaluates expectations and constraints, `layout` says how
-//! rows lie in files, `sink` owns the open files of one task and `uploads` their way to the
-//! store, `outcome` is what it answers.
+//! rows lie in files, `partitions` tells rows of different partitions apart, `sink` owns the open files of one task and
+//! `uploads` their way to the store, `outcome` is what it answers.
 
 mod align;
 mod checks;
 mod exec;
 mod layout;
 mod outcome;
+mod partitions;
 mod sink;
 mod uploads;
 
@@ -180,6 +181,11 @@ impl WriteSpec {
         Ok(Self { target, checks: Vec::new() })
     }
 
+    /// The table's partition columns.
+    pub fn partition_by(&self) -> &[String] {
+        &self.target.partition_by
+    }
+
     /// The columns that checks are over: the table's.
     pub fn schema(&self) -> &SchemaRef {
         &self.target.schema
@@ -193,12 +199,25 @@ impl WriteSpec {
     }
 }
 
-/// A plan that writes the rows of `input`. Rows of a partitioned table are first brought together by partition,
-/// over `tasks` tasks, so that a task has few files open; otherwise every input partition writes its own files.
+/// A plan that writes the rows of `input`. Every input partition writes its own files, one for each partition of the
+/// table that it meets.
 ///
 /// # Errors
 /// `invalid-job` (code `write-columns` or `write-types`) when the columns of `input` do not fit the table.
-pub fn plan_write(input: Arc<dyn ExecutionPlan>, spec: WriteSpec, tasks: usize) -> Result<Arc<dyn ExecutionPlan>> {
+pub fn plan_write(input: Arc<dyn ExecutionPlan>, spec: WriteSpec) -> Result<Arc<dyn ExecutionPlan>> {
+    Ok(Arc::new(DeltaWriteExec::new(spec, input)?))
+}
+
+/// As [`plan_write`], after the rows of a partitioned table were brought together by partition, over `tasks` tasks: few
+/// files, of which a task has few open.
+///
+/// # Errors
+/// As [`plan_write`].
+pub fn plan_gathered_write(
+    input: Arc<dyn ExecutionPlan>,
+    spec: WriteSpec,
+    tasks: usize,
+) -> Result<Arc<dyn ExecutionPlan>> {
     let alignment = align::Alignment::new(&input.schema(), &spec.target.schema)?;
     let mut input = input;
     if !spec.target.partition_by.is_empty() && (tasks > 1 || input.output_partitioning().partition_count() > 1) {
@@ -210,5 +229,5 @@ pub fn plan_write(input: Arc<dyn ExecutionPlan>, spec: WriteSpec, tasks: usize) 
             input = Arc::new(RepartitionExec::try_new(input, Partitioning::Hash(keys, tasks.max(1)))?);
         }
     }
-    Ok(Arc::new(DeltaWriteExec::new(spec, input)?))
+    plan_write(input, spec)
 }
