@@ -8,10 +8,11 @@ use lake_tests::fixture::project;
 use serde_json::Value;
 
 /// Normal dependencies between our crates. A new edge needs a decision record in docs/adr.
-const ALLOWED: [(&str, &[&str]); 11] = [
+const ALLOWED: [(&str, &[&str]); 12] = [
     ("lake-proto", &[]),
     ("lake-master-core", &["lake-proto"]),
     ("lake-raft", &["lake-proto", "lake-master-core"]),
+    ("lake-record", &["lake-proto", "lake-job"]),
     ("lake-scheduler-core", &["lake-proto"]),
     ("lake-job", &["lake-proto"]),
     ("lake-engine", &["lake-proto", "lake-job"]),
@@ -23,7 +24,7 @@ const ALLOWED: [(&str, &[&str]); 11] = [
 ];
 
 /// Pure crates: no runtime, no sockets, no engine.
-const PURE: [&str; 3] = ["lake-master-core", "lake-scheduler-core", "lake-job"];
+const PURE: [&str; 4] = ["lake-master-core", "lake-scheduler-core", "lake-job", "lake-record"];
 const IMPURE: [&str; 8] =
     ["tokio", "datafusion", "object_store", "axum", "hyper-util", "reqwest", "tokio-postgres", "rand"];
 
