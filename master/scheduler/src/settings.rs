@@ -11,6 +11,9 @@ pub struct SchedulerSettings {
     pub result_retention: Duration,
     /// How long queries wait while no worker takes tasks, before they fail as `unavailable`.
     pub worker_grace: Duration,
+    /// How long a new leader keeps what workers hold and run of a query whose driver has not attached it yet, from the
+    /// first report of it; then the workers are told to end and drop it, and all of it is run again.
+    pub attach_grace: Duration,
     /// Age below which an attempt that its worker does not report is not failed, however many heartbeats lack it.
     pub watchdog: Duration,
     /// How long an attempt of an application that has no limit of its own may run; none is no limit.
@@ -32,6 +35,7 @@ impl Default for SchedulerSettings {
         Self {
             result_retention: Duration::from_secs(600),
             worker_grace: Duration::from_secs(60),
+            attach_grace: Duration::from_secs(60),
             watchdog: Duration::from_secs(3),
             task_timeout: None,
             speculation: Speculation::default(),
