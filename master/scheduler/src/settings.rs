@@ -12,7 +12,8 @@ pub struct SchedulerSettings {
     /// How long queries wait while no worker takes tasks, before they fail as `unavailable`.
     pub worker_grace: Duration,
     /// How long a new leader keeps what workers hold and run of a query whose driver has not attached it yet, from the
-    /// first report of it; then the workers are told to end and drop it, and all of it is run again.
+    /// first report of it; then the workers are told to end and drop it, and all of it is run again. Longer than drivers
+    /// look for a leader ([`lake_proto::MASTER_SEARCH`]) and then wait for the reports of the workers.
     pub attach_grace: Duration,
     /// Age below which an attempt that its worker does not report is not failed, however many heartbeats lack it.
     pub watchdog: Duration,
