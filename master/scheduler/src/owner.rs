@@ -117,6 +117,8 @@ impl Start {
 
 pub(crate) struct Owner {
     machine: Queries<TaskOutput>,
+    /// The machine counts time from here.
+    began: Instant,
     links: BTreeMap<WorkerId, Link>,
     entries: BTreeMap<QueryId, Entry>,
     stash: Stash,
@@ -134,7 +136,8 @@ impl Owner {
         cluster: watch::Sender<Cluster>,
     ) -> Self {
         Self {
-            machine: Queries::default(),
+            machine: Queries::new(scheduler.settings().task_pause),
+            began: Instant::now(),
             links: BTreeMap::new(),
             entries: BTreeMap::new(),
             stash: Stash::default(),

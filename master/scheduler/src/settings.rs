@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lake_scheduler_core::Speculation;
+use lake_scheduler_core::{Speculation, TASK_PAUSE};
 
 /// Settings of the scheduler; the defaults are meant for production.
 #[derive(Debug, Clone)]
@@ -15,6 +15,8 @@ pub struct SchedulerSettings {
     /// first report of it; then the workers are told to end and drop it, and all of it is run again. Longer than drivers
     /// look for a leader ([`lake_proto::MASTER_SEARCH`]) and then wait for the reports of the workers.
     pub attach_grace: Duration,
+    /// What a task waits before its third attempt when what it needs is away, as [`lake_scheduler_core::TASK_PAUSE`].
+    pub task_pause: Duration,
     /// Age below which an attempt that its worker does not report is not failed, however many heartbeats lack it.
     pub watchdog: Duration,
     /// How long an attempt of an application that has no limit of its own may run; none is no limit.
@@ -37,6 +39,7 @@ impl Default for SchedulerSettings {
             result_retention: Duration::from_secs(600),
             worker_grace: Duration::from_secs(60),
             attach_grace: Duration::from_secs(60),
+            task_pause: TASK_PAUSE,
             watchdog: Duration::from_secs(3),
             task_timeout: None,
             speculation: Speculation::default(),

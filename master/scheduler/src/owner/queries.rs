@@ -60,9 +60,10 @@ impl Owner {
     /// Feeds the machine and does what it says, until it says nothing more.
     pub(super) fn event(&mut self, event: Event<TaskOutput>) {
         let mut events = VecDeque::from([event]);
+        let now = self.began.elapsed();
         while let Some(event) = events.pop_front() {
             let mut waves: BTreeMap<(QueryId, StageId), Vec<Launch>> = BTreeMap::new();
-            for action in self.machine.on_event(event) {
+            for action in self.machine.on_event(now, event) {
                 match action {
                     Action::Launch(launch) => {
                         let key = (launch.attempt.query.clone(), launch.attempt.stage);

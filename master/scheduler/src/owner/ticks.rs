@@ -16,6 +16,9 @@ impl Owner {
             // A driver that reads slowly misses progress, never results.
             let _ = driver.try_send(entry::progress(stages));
         }
+        if self.machine.due_at().is_some_and(|due| due <= self.began.elapsed()) {
+            self.event(Event::TimePassed);
+        }
         self.look_for_slow_attempts();
         self.give_up_waiting();
         self.drop_expired();
