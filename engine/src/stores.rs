@@ -4,6 +4,7 @@
 mod bucket;
 mod credentials;
 mod local;
+mod patience;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,13 +17,14 @@ use lake_proto::host::this_process;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
-use object_store::{ClientOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, RetryConfig};
+use object_store::{ClientOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
 use self::credentials::Referenced;
+pub use self::patience::Patience;
 use crate::{EngineError, Result};
 
 /// How long an unfinished upload is tried to be taken back; afterwards the store's own clean-up remains.
@@ -41,6 +43,7 @@ pub struct Profiles {
 /// session's configuration: `context.session_config().get_extension::<Stores>()`.
 pub struct Stores {
     profiles: Profiles,
+    patience: Patience,
     open: Mutex<BTreeMap<String, Arc<dyn ObjectStore>>>,
     clean_ups: TaskTracker,
 }
@@ -62,7 +65,14 @@ pub struct Connection {
 impl Stores {
     /// Stores under these profiles; nothing is opened yet.
     pub fn new(profiles: Profiles) -> Self {
-        Self { profiles, open: Mutex::new(BTreeMap::new()), clean_ups: TaskTracker::new() }
+        let (patience, open) = (Patience::default(), Mutex::new(BTreeMap::new()));
+        Self { profiles, patience, open, clean_ups: TaskTracker::new() }
+    }
+
+    /// The same with another patience.
+    #[must_use]
+    pub fn with_patience(self, patience: Patience) -> Self {
+        Self { patience, ..self }
     }
 
     /// The stores of the running task or session.
@@ -95,7 +105,7 @@ impl Stores {
         }
         let store: Arc<dyn ObjectStore> = match url.scheme() {
             "file" => Arc::new(local::SyncedFiles::new()),
-            "s3" | "s3a" => Arc::new(s3(url, profile)?),
+            "s3" | "s3a" => Arc::new(s3(url, profile, self.patience)?),
             other => {
                 return Err(EngineError::invalid(
                     "url-scheme",
@@ -240,14 +250,14 @@ fn referenced_keys(url: &Url, profile: &StorageProfile) -> Result<Option<Referen
     Referenced::new(format!("storage '{url}'"), key_id, secret_key, token).map(Some)
 }
 
-fn s3(url: &Url, profile: Option<&StorageProfile>) -> Result<object_store::aws::AmazonS3> {
+fn s3(url: &Url, profile: Option<&StorageProfile>, patience: Patience) -> Result<object_store::aws::AmazonS3> {
     let bucket = url.host_str().filter(|host| !host.is_empty());
     let bucket = bucket.ok_or_else(|| EngineError::invalid("url-bucket", format!("'{url}' names no bucket")))?;
     let mut builder = AmazonS3Builder::from_env()
         .with_bucket_name(bucket)
         .with_client_options(ClientOptions::new().with_allow_http(true))
         .with_http_connector(bucket::Connector::new(bucket))
-        .with_retry(RetryConfig { max_retries: 5, ..RetryConfig::default() });
+        .with_retry(patience.retry());
     if let Some(keys) = profile.map(|profile| referenced_keys(url, profile)).transpose()?.flatten() {
         builder = builder.with_credentials(Arc::new(keys));
     }

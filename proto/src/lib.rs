@@ -37,6 +37,9 @@ pub const DRIVER_LEASE: Duration = Duration::from_secs(15);
 /// messages can be late, so that a driver that lives has ended itself before its successor starts.
 pub const DRIVER_SILENCE: Duration = Duration::from_secs(30);
 
+/// A driver whose query has lost its master looks so long for one that takes it; then the query counts as lost.
+pub const MASTER_SEARCH: Duration = Duration::from_secs(30);
+
 /// Memory of a driver whose submission names none.
 pub const DEFAULT_DRIVER_MEMORY_BYTES: u64 = 512 << 20;
 

@@ -1,7 +1,7 @@
 //! A real S3 endpoint on loopback: the program `s3-server` of this crate, which honours `If-None-Match`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
@@ -42,11 +42,18 @@ impl S3 {
         for bucket in buckets {
             std::fs::create_dir_all(root.join(bucket))?;
         }
-        let mut command = Command::new(binary("s3-server")?);
-        command.args(["--access-key", ACCESS_KEY, "--secret-key", SECRET_KEY]).args(arguments).arg(&root);
-        let mut process = Process::start("s3-server", command, directory.path())?;
-        let address = process.listening("s3")?;
+        let (process, address) = serve(directory.path(), arguments)?;
         Ok(Self { process, address, directory, faults: None })
+    }
+
+    /// Ends the server and starts it again, at the same address and over the same folder, without faults.
+    ///
+    /// # Errors
+    /// When it does not end, or does not start.
+    pub fn heal(&mut self) -> Result<()> {
+        self.process.kill()?;
+        (self.process, _) = serve(self.directory.path(), &["--listen", &self.address])?;
+        Ok(())
     }
 
     /// Starts it with faults, and a file that gets a line for each that fired.
@@ -104,4 +111,13 @@ impl S3 {
     pub fn kill(&mut self) -> Result<()> {
         self.process.kill()
     }
+}
+
+/// The server over `<directory>/root`, and its address.
+fn serve(directory: &Path, arguments: &[&str]) -> Result<(Process, String)> {
+    let mut command = Command::new(binary("s3-server")?);
+    command.args(["--access-key", ACCESS_KEY, "--secret-key", SECRET_KEY]).args(arguments).arg(directory.join("root"));
+    let mut process = Process::start("s3-server", command, directory)?;
+    let address = process.listening("s3")?;
+    Ok((process, address))
 }

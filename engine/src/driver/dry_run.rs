@@ -14,7 +14,7 @@ use super::planning::{estimated_scan_bytes, physical_plan};
 use super::target::Target;
 use crate::delta::{DeltaFilesScanExec, plan_write};
 use crate::session::{local_config, runtime, session_at};
-use crate::stores::Stores;
+use crate::stores::{Patience, Stores};
 use crate::{EngineError, Result, sql_type};
 
 const PLANNING_MEMORY_BYTES: usize = 1 << 30;
@@ -58,7 +58,7 @@ pub async fn dry_run(pipeline: Pipeline) -> Result<DryRun, Fault> {
 }
 
 async fn plan(pipeline: Pipeline) -> Result<DryRun> {
-    let stores = Arc::new(Stores::new(inputs::profiles(&pipeline)));
+    let stores = Arc::new(Stores::new(inputs::profiles(&pipeline)).with_patience(Patience::Short));
     let runtime = runtime(PLANNING_MEMORY_BYTES, &std::env::temp_dir())?;
     let moment = Utc::now();
     let mut planned = inputs::Planned::new();

@@ -11,7 +11,7 @@ use lake_proto::quantity::{count, counted};
 use super::inputs;
 use crate::delta::{DeltaTable, DeltaTableProvider, LiveFile, stats};
 use crate::session::{local_config, runtime, session};
-use crate::stores::Stores;
+use crate::stores::{Patience, Stores};
 use crate::{EngineError, Result};
 
 const MEMORY_BYTES: usize = 1 << 30;
@@ -39,7 +39,7 @@ async fn rows(pipeline: &Pipeline, table: &str, limit: usize) -> Result<Shown> {
         let names: Vec<String> = pipeline.tables.iter().map(|step| step.name.to_string()).collect();
         EngineError::not_found("table", format!("the job has no table '{table}': it has {}", names.join(", ")))
     })?;
-    let stores = Arc::new(Stores::new(inputs::profiles(pipeline)));
+    let stores = Arc::new(Stores::new(inputs::profiles(pipeline)).with_patience(Patience::Short));
     let location = inputs::location(&known.location)?;
     let snapshot = DeltaTable::open(&stores, &location).await?;
     let snapshot = snapshot.ok_or_else(|| {

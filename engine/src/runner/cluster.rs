@@ -17,7 +17,7 @@ use futures::{StreamExt, TryStreamExt};
 use lake_proto::channel::{MAX_MESSAGE_BYTES, connect};
 use lake_proto::v1::query_event::Event;
 use lake_proto::v1::{self, QueryEvent, ResultLocation, StageProgress, TaskResult};
-use lake_proto::{ErrorClass, Fault};
+use lake_proto::{ErrorClass, Fault, MASTER_SEARCH};
 use tokio::sync::watch;
 use tonic::{Code, Streaming};
 
@@ -29,8 +29,6 @@ use crate::session::cluster_config;
 use crate::stores::Stores;
 use crate::{EngineError, Result};
 
-/// How long a master is looked for that takes a query, before the query counts as lost.
-const SEARCH_FOR: Duration = Duration::from_secs(30);
 /// With this code a master that goes away in an orderly way ends the queries it has.
 const SCHEDULER_STOPPED: &str = "scheduler-stopped";
 /// With these codes a leading master refuses to go on with a query.
@@ -178,7 +176,7 @@ impl QueryRunner for ClusterRunner {
     async fn run(&self, query: Query, progress: watch::Sender<Vec<StageProgress>>) -> Result<Vec<RecordBatch>> {
         let request = self.request(&query)?;
         let mut course = Course::new(query.id.clone());
-        let mut give_up = Instant::now() + SEARCH_FOR;
+        let mut give_up = Instant::now() + MASTER_SEARCH;
         loop {
             let call = course.next_call();
             let (lost, outlook) = match self.call(request.clone(), call.clone()).await {
@@ -187,7 +185,7 @@ impl QueryRunner for ClusterRunner {
                     Err(lost) if lost.class() != ErrorClass::Unavailable => return Err(lost),
                     Err(lost) => {
                         // A master had it, however long ago it took it: the search begins anew.
-                        give_up = Instant::now() + SEARCH_FOR;
+                        give_up = Instant::now() + MASTER_SEARCH;
                         self.masters.forget(turn).await;
                         (lost, course.lost(fresh_query_id()?))
                     }

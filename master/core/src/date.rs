@@ -1,4 +1,4 @@
-//! Milliseconds since 1970 to UTC calendar text, for ids. Pure.
+//! Milliseconds since 1970 to UTC calendar text, for ids and messages. Pure.
 
 const MS_PER_SECOND: u64 = 1_000;
 const SECONDS_PER_DAY: u64 = 86_400;
@@ -10,8 +10,19 @@ const EPOCH_OFFSET_DAYS: u64 = 719_468;
 pub(crate) fn compact(at_ms: u64) -> String {
     let seconds = at_ms / MS_PER_SECOND;
     let (year, month, day) = civil(seconds / SECONDS_PER_DAY);
+    let (hour, minute, second) = clock(seconds);
+    format!("{year:04}{month:02}{day:02}{hour:02}{minute:02}{second:02}")
+}
+
+/// `HH:MM:SS` in UTC.
+pub(crate) fn time_of_day(at_ms: u64) -> String {
+    let (hour, minute, second) = clock(at_ms / MS_PER_SECOND);
+    format!("{hour:02}:{minute:02}:{second:02}")
+}
+
+const fn clock(seconds: u64) -> (u64, u64, u64) {
     let second = seconds % SECONDS_PER_DAY;
-    format!("{year:04}{month:02}{day:02}{:02}{:02}{:02}", second / 3_600, second / 60 % 60, second % 60)
+    (second / 3_600, second / 60 % 60, second % 60)
 }
 
 fn civil(days_since_epoch: u64) -> (u64, u64, u64) {
@@ -43,6 +54,7 @@ mod tests {
             (4_107_542_400_000, "21000301000000"),
         ] {
             assert_eq!(compact(at_ms), expected);
+            assert_eq!(time_of_day(at_ms).replace(':', ""), expected[8..]);
         }
     }
 

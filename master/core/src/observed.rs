@@ -19,10 +19,20 @@ pub struct Timeouts {
     pub linger_ms: u64,
 }
 
+impl Timeouts {
+    /// What leaders use.
+    pub const DEFAULT: Self = Self {
+        worker_ms: 4_000,
+        recovery_ms: 10_000,
+        driver_ms: 6_000,
+        silence_ms: DRIVER_SILENCE.as_secs() * 1_000,
+        linger_ms: 5_000,
+    };
+}
+
 impl Default for Timeouts {
     fn default() -> Self {
-        let silence_ms = DRIVER_SILENCE.as_secs() * 1_000;
-        Self { worker_ms: 4_000, recovery_ms: 10_000, driver_ms: 6_000, silence_ms, linger_ms: 5_000 }
+        Self::DEFAULT
     }
 }
 

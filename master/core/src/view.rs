@@ -6,6 +6,7 @@ use lake_proto::{AppId, ErrorClass, Fault, WorkerId, v1};
 use serde::Serialize;
 
 use crate::application::{Application, DeployMode, Phase};
+use crate::date;
 use crate::state::State;
 use crate::step::Step;
 use crate::worker::{Worker, WorkerState};
@@ -260,10 +261,15 @@ fn waits_for(state: &State, application: &Application, room: &Room) -> Option<St
         (Some(_), _) if room.most_free_bytes < wanted => {
             Some(format!("{} MiB of worker memory: at most {} MiB is free", mib(wanted), mib(room.most_free_bytes)))
         }
-        (Some(_), Phase::Relaunching { .. }) if application.ending.is_some() => {
-            Some("a driver that finds out what was committed".to_owned())
+        (Some(_), Phase::Relaunching { since_ms, not_before_ms, .. }) => {
+            let what = match application.ending {
+                Some(_) => "a driver that finds out what was committed",
+                None => "its next attempt",
+            };
+            let is_held_back = not_before_ms > since_ms;
+            let when = is_held_back.then(|| format!(", at {} UTC", date::time_of_day(*not_before_ms)));
+            Some(format!("{what}{}", when.unwrap_or_default()))
         }
-        (Some(_), Phase::Relaunching { .. }) => Some("its next attempt".to_owned()),
         (Some(_), _) => Some("its turn".to_owned()),
     }
 }

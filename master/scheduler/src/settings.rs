@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lake_scheduler_core::Speculation;
+use lake_scheduler_core::{Speculation, TASK_PAUSE};
 
 /// Settings of the scheduler; the defaults are meant for production.
 #[derive(Debug, Clone)]
@@ -11,6 +11,12 @@ pub struct SchedulerSettings {
     pub result_retention: Duration,
     /// How long queries wait while no worker takes tasks, before they fail as `unavailable`.
     pub worker_grace: Duration,
+    /// How long a new leader keeps what workers hold and run of a query whose driver has not attached it yet, from the
+    /// first report of it; then the workers are told to end and drop it, and all of it is run again. Longer than drivers
+    /// look for a leader ([`lake_proto::MASTER_SEARCH`]) and then wait for the reports of the workers.
+    pub attach_grace: Duration,
+    /// What a task waits before its third attempt when what it needs is away, as [`lake_scheduler_core::TASK_PAUSE`].
+    pub task_pause: Duration,
     /// Age below which an attempt that its worker does not report is not failed, however many heartbeats lack it.
     pub watchdog: Duration,
     /// How long an attempt of an application that has no limit of its own may run; none is no limit.
@@ -32,6 +38,8 @@ impl Default for SchedulerSettings {
         Self {
             result_retention: Duration::from_secs(600),
             worker_grace: Duration::from_secs(60),
+            attach_grace: Duration::from_secs(60),
+            task_pause: TASK_PAUSE,
             watchdog: Duration::from_secs(3),
             task_timeout: None,
             speculation: Speculation::default(),

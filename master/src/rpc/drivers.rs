@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lake_master_core::{Application, Attempt, Command, Event, Step};
+use lake_master_core::{Application, Attempt, Command, Event, Step, Timeouts};
 use lake_proto::v1::drivers_server::Drivers;
 use lake_proto::{AppId, DriverId, ErrorClass, Fault, v1};
 use tokio::sync::mpsc;
@@ -16,8 +16,17 @@ use super::{Answers, invalid, stopping, until_stopped};
 use crate::master::Master;
 use crate::reign::Reign;
 
-/// Longer than it takes to give up a worker that does not come back to a new leader.
+/// How long a query that is attached waits for what workers have of it.
 const REPORTS_WITHIN: Duration = Duration::from_secs(15);
+/// From the moment at which a worker counts as lost until the masters have agreed on it: the leader's next look, and a
+/// write on the disks of a majority.
+const AGREED_WITHIN: Duration = Duration::from_secs(2);
+// Shorter, a query would go on before it is decided whether a worker comes back to a new leader, and what one that is
+// merely late holds and runs of it would be done again.
+const _: () = {
+    let recovery = Duration::from_millis(Timeouts::DEFAULT.recovery_ms);
+    assert!(REPORTS_WITHIN.as_millis() >= recovery.as_millis() + AGREED_WITHIN.as_millis());
+};
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 pub(super) struct Service {
@@ -208,4 +217,18 @@ fn check_wanted(application: &Application, attempt: &Attempt) -> Result<(), Faul
 
 fn unknown(driver: &DriverId) -> Fault {
     Fault::new(ErrorClass::NotFound, "no-such-driver", format!("{driver} is not known to this cluster"))
+}
+
+#[cfg(test)]
+mod tests {
+    use lake_proto::MASTER_SEARCH;
+    use lake_scheduler::SchedulerSettings;
+
+    use super::*;
+
+    #[test]
+    fn what_is_left_of_a_query_is_kept_until_its_driver_has_found_the_leader_and_waited_for_the_workers() {
+        // Else a driver that finds its leader late would have all of its query run again, for nothing.
+        assert!(SchedulerSettings::default().attach_grace >= MASTER_SEARCH + REPORTS_WITHIN);
+    }
 }

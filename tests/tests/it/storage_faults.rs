@@ -76,6 +76,34 @@ fn refusals_resets_and_half_answers_are_tried_again() -> Result<()> {
 }
 
 #[test]
+fn a_store_that_is_away_when_a_job_starts_delays_the_job_and_does_not_end_it() -> Result<()> {
+    let mut store = S3::start_with_faults(&["lake"], 7, &["slow-down:*:/lake/:1"])?;
+    let cluster = Cluster::builder().envs(&store.environment()).start(2)?;
+    let workspace = Workspace::new()?;
+    let job = workspace.job("away", JOB)?;
+    let id = cluster.submit_detached(|submit| submit.warehouse("s3://lake/warehouse").arg(&job))?;
+    // The driver has tried for a while and given up its first launch.
+    let status = cluster.wait_for_state(&id, &["RELAUNCHING", "FINISHED", "FAILED", "ERROR"])?;
+    let text = |status: &Value, field: &str| status.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+    assert_eq!(text(&status, "state"), "RELAUNCHING", "{status}");
+    assert!(text(&status, "waits_for").starts_with("its next attempt, at "), "{status}");
+    assert!(store.fired("slow-down") > 0, "the fault did not happen");
+    store.heal()?;
+    let status = cluster.wait_finished(&id)?;
+    assert_eq!(status.get("attempt").and_then(Value::as_u64), Some(2), "{status}");
+    assert_right(&store)
+}
+
+#[test]
+fn a_store_that_takes_no_file_for_a_while_costs_a_task_some_of_its_attempts() -> Result<()> {
+    // More than the retries of two attempts, fewer than those of three.
+    let (run, store, _workspace) = run("for-a-while", &["slow-down:PUT:.parquet:1:20"])?;
+    assert_eq!(run.code, 0, "{run}");
+    assert_eq!(store.fired("slow-down"), 20);
+    assert_right(&store)
+}
+
+#[test]
 fn a_store_that_refuses_for_ever_is_unavailable_and_expired_keys_are_denied() -> Result<()> {
     let (run, store, _workspace) = run("for-ever", &["slow-down:PUT:.parquet:1"])?;
     run.failed("unavailable", "", &["bronze.numbers"])?;

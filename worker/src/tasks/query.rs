@@ -8,7 +8,7 @@ use datafusion::execution::TaskContext;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::prelude::SessionConfig;
 use lake_engine::session::{cluster_config, task_context, with_settings};
-use lake_engine::stores::{Profiles, Stores};
+use lake_engine::stores::{Patience, Profiles, Stores};
 use lake_proto::v1::PrepareQuery;
 use lake_proto::{ErrorClass, Fault, QueryId};
 use tokio_util::sync::CancellationToken;
@@ -89,5 +89,5 @@ fn config(message: &PrepareQuery, cores: usize) -> Result<SessionConfig, Fault> 
         })?
     };
     let config = with_settings(cluster_config(cores), &message.settings);
-    Ok(config.with_extension(Arc::new(Stores::new(profiles))))
+    Ok(config.with_extension(Arc::new(Stores::new(profiles).with_patience(Patience::Short))))
 }

@@ -11,6 +11,9 @@ use crate::step::{Step, UNKNOWN};
 
 /// Wait before a driver that failed (not: was lost) is started again; doubled with each attempt.
 const RELAUNCH_DELAY_MS: u64 = 1_000;
+/// The same where something was unavailable: with the time that a driver itself tries, three launches outlast a store
+/// that is away for a minute. See docs/operations.md.
+const UNAVAILABLE_DELAY_MS: u64 = 5_000;
 const MAX_RELAUNCH_DELAY_MS: u64 = 30_000;
 /// What another launch would only repeat, whatever its class says: a query that took its workers down would take down
 /// more, and a run that has used up its time has none left.
@@ -227,7 +230,7 @@ fn attempt_over(state: &mut State, stamp: Stamp, app: &AppId, attempt: Attempt, 
     if may_retry && has_attempts {
         let delay_ms = match &cause {
             Cause::Lost(_) => 0,
-            Cause::Failed(_) | Cause::NotStarted(_) => relaunch_delay_ms(application.attempt),
+            Cause::Failed(fault) | Cause::NotStarted(fault) => relaunch_delay_ms(fault.class, application.attempt),
         };
         let (Cause::Lost(fault) | Cause::Failed(fault) | Cause::NotStarted(fault)) = cause;
         let phase = Phase::Relaunching {
@@ -295,9 +298,10 @@ const fn has_place(application: &Application) -> bool {
     }
 }
 
-pub(super) fn relaunch_delay_ms(attempt: u32) -> u64 {
+pub(super) fn relaunch_delay_ms(class: ErrorClass, attempt: u32) -> u64 {
+    let first_ms = if class == ErrorClass::Unavailable { UNAVAILABLE_DELAY_MS } else { RELAUNCH_DELAY_MS };
     let doublings = attempt.saturating_sub(1).min(16);
-    RELAUNCH_DELAY_MS.saturating_mul(1 << doublings).min(MAX_RELAUNCH_DELAY_MS)
+    first_ms.saturating_mul(1 << doublings).min(MAX_RELAUNCH_DELAY_MS)
 }
 
 fn end(state: &mut State, app: &AppId, phase: Phase, events: &mut Vec<Event>) {

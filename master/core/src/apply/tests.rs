@@ -768,10 +768,12 @@ fn a_failed_driver_waits_longer_before_each_attempt_and_a_lost_one_does_not() {
             other => panic!("{other:?}"),
         }
     };
-    assert_eq!(not_before(Then::Fail(ErrorClass::Unavailable)), 1_000);
+    assert_eq!(not_before(Then::Fail(ErrorClass::Unavailable)), 5_000);
+    assert_eq!(not_before(Then::Fail(ErrorClass::Conflict)), 1_000);
     assert_eq!(not_before(Then::DieBySignal), 0);
-    assert_eq!(super::driver::relaunch_delay_ms(3), 4_000);
-    assert_eq!(super::driver::relaunch_delay_ms(u32::MAX), 30_000);
+    let delays = |class| [1, 2, 3, u32::MAX].map(|attempt| super::driver::relaunch_delay_ms(class, attempt));
+    assert_eq!(delays(ErrorClass::Unavailable), [5_000, 10_000, 20_000, 30_000]);
+    assert_eq!(delays(ErrorClass::Resource), [1_000, 2_000, 4_000, 30_000]);
 }
 
 #[test]

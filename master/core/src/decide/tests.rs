@@ -309,15 +309,55 @@ fn a_driver_that_its_worker_lists_and_that_does_not_call_is_lost_unless_it_is_to
 }
 
 #[test]
-fn a_relaunch_waits_for_its_time() {
+fn a_relaunch_waits_for_its_time_and_says_when_that_is() {
     let mut leader = Leader::new();
     let (driver, worker, epoch) = leader.launched();
+    let waits_for = |leader: &Leader| view::find(&leader.state, driver.as_str()).unwrap().waits_for;
     let failure = Some(lake_proto::Fault::new(lake_proto::ErrorClass::Unavailable, "c", "m"));
-    leader.apply(Command::DriverFinished { driver, epoch, failure });
-    assert_eq!(leader.decide(), []);
-    leader.after(1_000);
+    leader.apply(Command::DriverFinished { driver: driver.clone(), epoch, failure });
+    // 1,000 s after the beginning of 1970, and five.
+    assert_eq!(waits_for(&leader).unwrap(), "its next attempt, at 00:16:45 UTC");
+    leader.after(4_999);
     leader.heartbeat(&worker, &[]);
+    assert_eq!(leader.decide(), []);
+    leader.after(1);
+    let commands = leader.decide();
+    assert!(matches!(commands.as_slice(), [Command::AssignDriver { .. }]));
+
+    // One that was lost with its worker waits for nothing but another one.
+    leader.apply(commands[0].clone());
+    leader.apply(Command::WorkerLost { worker, reason: "r".to_owned() });
+    leader.observed.workers.clear();
+    leader.attach(2);
+    assert_eq!(waits_for(&leader).unwrap(), "its next attempt");
     assert!(matches!(leader.decide().as_slice(), [Command::AssignDriver { .. }]));
+}
+
+#[test]
+fn a_driver_that_is_only_to_settle_waits_for_its_time_too_and_says_so() {
+    let mut leader = Leader::new();
+    let (driver, worker, epoch) = leader.launched();
+    let table = "t".to_owned();
+    let permit = |epoch| Command::PermitCommit {
+        driver: driver.clone(),
+        epoch,
+        table: table.clone(),
+        run_number: 0,
+        inputs: String::new(),
+    };
+    leader.apply(Command::DriverStarted { driver: driver.clone(), epoch });
+    leader.apply(permit(epoch));
+    let app = leader.state.application_of(&driver).unwrap().id.clone();
+    leader.apply(Command::Kill { app });
+    leader.apply(Command::DriverExited { driver: driver.clone(), epoch, exit: Exit::default() });
+    let waits_for = |leader: &Leader| view::find(&leader.state, driver.as_str()).unwrap().waits_for.unwrap();
+    assert_eq!(waits_for(&leader), "a driver that finds out what was committed");
+    leader.heartbeat(&worker, &[]);
+    leader.apply(leader.decide()[0].clone());
+    let failure = Some(lake_proto::Fault::new(lake_proto::ErrorClass::Unavailable, "c", "m"));
+    let epoch = leader.index;
+    leader.apply(Command::DriverFinished { driver: driver.clone(), epoch, failure });
+    assert_eq!(waits_for(&leader), "a driver that finds out what was committed, at 00:16:50 UTC");
 }
 
 #[test]

@@ -81,6 +81,8 @@ pub enum Event<O> {
         /// How long it was allowed to run.
         limit: Duration,
     },
+    /// Nothing but that time has passed: tasks that waited for it are launched, see [`crate::Queries::due_at`].
+    TimePassed,
     /// For as long as the edge wants to wait there has been no worker that could run anything of the query. Ignored
     /// when there is one, or an attempt of the query is still running.
     WorkersAwaitedInVain {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::mem;
+use std::time::Duration;
 
 use lake_proto::{AppId, ErrorClass, Fault, QueryId, WorkerId};
 
@@ -11,7 +12,7 @@ use crate::ids::{Attempt, AttemptRef};
 use crate::ledger::Ledger;
 use crate::placement::Round;
 use crate::query::{Phase, Query};
-use crate::retry::Verdict;
+use crate::retry::{Clock, TASK_PAUSE, Verdict};
 
 mod slow;
 
@@ -25,6 +26,8 @@ pub struct Queries<O> {
     pub(crate) queries: BTreeMap<Turn, Query<O>>,
     turns: BTreeMap<QueryId, Turn>,
     next_turn: u64,
+    clock: Clock,
+    due_at: Option<Duration>,
 }
 
 /// A place in line.
@@ -42,6 +45,13 @@ struct Application {
 
 impl<O> Default for Queries<O> {
     fn default() -> Self {
+        Self::new(TASK_PAUSE)
+    }
+}
+
+impl<O> Queries<O> {
+    /// No workers and no queries. `task_pause` as [`TASK_PAUSE`].
+    pub fn new(task_pause: Duration) -> Self {
         Self {
             fleet: Fleet::default(),
             ledger: Ledger::default(),
@@ -49,13 +59,15 @@ impl<O> Default for Queries<O> {
             queries: BTreeMap::new(),
             turns: BTreeMap::new(),
             next_turn: 0,
+            clock: Clock { now: Duration::ZERO, task_pause },
+            due_at: None,
         }
     }
-}
 
-impl<O> Queries<O> {
-    /// Takes note of what happened and says what to do. Total: what is late, repeated or unknown changes nothing.
-    pub fn on_event(&mut self, event: Event<O>) -> Vec<Action<O>> {
+    /// Takes note of what happened and says what to do. Total: what is late, repeated or unknown changes nothing. `now` is
+    /// counted from any moment that is the same for all calls.
+    pub fn on_event(&mut self, now: Duration, event: Event<O>) -> Vec<Action<O>> {
+        self.clock.now = self.clock.now.max(now);
         let mut actions = Vec::new();
         let mut stragglers = None;
         match event {
@@ -76,6 +88,7 @@ impl<O> Queries<O> {
             }
             Event::Stragglers { query, attempts } => stragglers = Some((query, attempts)),
             Event::AttemptOverdue { query, attempt, limit } => self.overdue(&query, attempt, limit, &mut actions),
+            Event::TimePassed => {}
             Event::WorkersAwaitedInVain { query } => self.give_up_waiting(&query, &mut actions),
         }
         let mut round = Round::new(&self.fleet, &self.ledger);
@@ -85,6 +98,12 @@ impl<O> Queries<O> {
             self.speculate(&query, &attempts, &mut round, &mut actions);
         }
         actions
+    }
+
+    /// When the next of the tasks that wait for time to pass may be launched: [`Event::TimePassed`] is due then. None when
+    /// there is none, or when no core is free, so that the next event says more.
+    pub const fn due_at(&self) -> Option<Duration> {
+        self.due_at
     }
 
     pub(crate) fn find(&self, query: &QueryId) -> Option<&Query<O>> {
@@ -145,7 +164,7 @@ impl<O> Queries<O> {
             Phase::Ended => self.retire_if_idle(turn, actions),
             Phase::Running(graph) => {
                 let rival = graph.rival(attempt, &booking);
-                match graph.attempt_ended(attempt, &booking, outcome) {
+                match graph.attempt_ended(self.clock, attempt, &booking, outcome) {
                     Verdict::Fail(fault) => self.fail(turn, fault, actions),
                     Verdict::GoOn if graph.is_finished() => self.finish(turn, actions),
                     Verdict::GoOn => {
@@ -251,6 +270,7 @@ impl<O> Queries<O> {
 
     /// Gives free cores to the queries in line.
     fn launch(&mut self, round: &mut Round, actions: &mut Vec<Action<O>>) {
+        self.due_at = None;
         let largest = round.largest();
         for query in self.queries.values_mut() {
             if round.is_over() {
@@ -264,6 +284,11 @@ impl<O> Queries<O> {
                     return;
                 }
                 let Some(stage) = graph.stages.get(&id) else { continue };
+                let not_before = stage.not_before(task);
+                if self.clock.now < not_before {
+                    self.due_at = Some(self.due_at.map_or(not_before, |due| due.min(not_before)));
+                    continue;
+                }
                 let cores = stage.cores.min(largest).min(cap);
                 if self.ledger.used_by(&query.app).saturating_add(cores) > cap {
                     break;

@@ -8,7 +8,7 @@ use lake_proto::{AppId, ErrorClass, Fault, QueryId, WorkerId};
 use crate::event::{Outcome, QueryDefinition, ResultPiece};
 use crate::ids::{Attempt, StageId, TaskIndex};
 use crate::ledger::Booking;
-use crate::retry::{self, Verdict};
+use crate::retry::{self, Clock, Verdict};
 use crate::stage::Stage;
 
 #[derive(Debug)]
@@ -103,15 +103,22 @@ impl<O> Graph<O> {
     }
 
     /// The attempt with this booking ended.
-    pub(crate) fn attempt_ended(&mut self, attempt: Attempt, booking: &Booking, outcome: Outcome<O>) -> Verdict {
+    pub(crate) fn attempt_ended(
+        &mut self,
+        clock: Clock,
+        attempt: Attempt,
+        booking: &Booking,
+        outcome: Outcome<O>,
+    ) -> Verdict {
         let Booking { worker, stage: id, task, .. } = booking;
         let Some(stage) = self.stages.get_mut(id).filter(|stage| stage.awaits(*task, attempt)) else {
             // Superseded: another attempt decides, also when this one failed or could not read its input.
             return Verdict::GoOn;
         };
-        let try_again = |stage: &mut Stage<_>, fault| {
+        let try_again = |stage: &mut Stage<_>, fault: Fault| {
             stage.reopen(*task, attempt);
             let failures = stage.count_failure(*task, worker);
+            stage.hold_back(*task, clock.again_at(failures, fault.class));
             retry::after_task_failure(failures, &retry::named(*id, &stage.operators), *task, fault)
         };
         match outcome {
@@ -145,12 +152,18 @@ impl<O> Graph<O> {
     }
 
     /// The attempt with this booking runs longer than it may. None when the task does not wait for it.
-    pub(crate) fn overdue(&mut self, attempt: Attempt, booking: &Booking, limit: Duration) -> Option<Verdict> {
+    pub(crate) fn overdue(
+        &mut self,
+        clock: Clock,
+        attempt: Attempt,
+        booking: &Booking,
+        limit: Duration,
+    ) -> Option<Verdict> {
         if !self.awaits(booking.stage, booking.task, attempt) {
             return None;
         }
         let fault = retry::overdue(attempt, &booking.worker, limit);
-        Some(self.attempt_ended(attempt, booking, Outcome::FailedTransiently(fault)))
+        Some(self.attempt_ended(clock, attempt, booking, Outcome::FailedTransiently(fault)))
     }
 
     /// Where no second attempt beside this one may run; none when it must not have one, or it would read what is being

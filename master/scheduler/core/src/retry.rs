@@ -8,6 +8,9 @@ use crate::ids::{Attempt, StageId, TaskIndex};
 
 /// Attempts of one task that may fail transiently; the last of them ends the query.
 pub const MAX_TASK_FAILURES: u32 = 4;
+/// What a task waits before its third attempt when what it needs is away, unless [`crate::Queries::new`] is told another
+/// time; twice as long before the fourth. The second attempt comes at once, elsewhere: mostly it was the worker.
+pub const TASK_PAUSE: Duration = Duration::from_secs(5);
 /// Workers that a query loses while it needs what they run or hold; the last of them ends it.
 pub const MAX_WORKER_LOSSES: u32 = 3;
 /// Times the outputs of one stage may be found unreadable and made again.
@@ -20,6 +23,28 @@ pub const MAX_FETCH_FAILURES: u32 = 12;
 pub(crate) enum Verdict {
     GoOn,
     Fail(Fault),
+}
+
+/// The time now, and what tasks wait.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    /// The latest time that anything happened at.
+    pub(crate) now: Duration,
+    /// As [`TASK_PAUSE`].
+    pub(crate) task_pause: Duration,
+}
+
+impl Clock {
+    /// When a task with so many transient failures is tried again, the last of which was of this class. What is
+    /// unavailable may be back later; anything else is no other for waiting.
+    pub(crate) fn again_at(self, failures: u32, class: ErrorClass) -> Duration {
+        match (class, failures.checked_sub(2)) {
+            (ErrorClass::Unavailable, Some(doublings)) => {
+                self.now.saturating_add(self.task_pause.saturating_mul(2_u32.saturating_pow(doublings)))
+            }
+            _ => self.now,
+        }
+    }
 }
 
 /// `stage` as [`named`] has it.

@@ -33,6 +33,7 @@ fn every_row_is_counted_once_whatever_fails() {
     assert!(sum.copies > 0, "no attempt of any seed had another one beside it");
     assert!(sum.overtaken > 0, "no second attempt of any seed was faster than the first one");
     assert!(sum.overdue > 0, "no attempt of any seed ran too long");
+    assert!(sum.waited > 0, "no task of any seed waited for what was away");
 }
 
 /// Without the comparison of lineages in `Graph::adopt` this fails within the first seeds in the same way.
@@ -55,6 +56,7 @@ fn run_seeds(world: fn(u64) -> World) -> (Tally, bool) {
                 sum.copies += tally.copies;
                 sum.overtaken += tally.overtaken;
                 sum.overdue += tally.overdue;
+                sum.waited += tally.waited;
                 sum.leaders += tally.leaders;
                 sum.reused += tally.reused;
             }

@@ -1,6 +1,7 @@
 //! A stage and its tasks: the only place where a task's state moves. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use lake_proto::WorkerId;
 
@@ -38,6 +39,8 @@ pub(crate) struct Task<O> {
     failures: u32,
     /// Times an input could not be read.
     fetch_failures: u32,
+    /// Not launched before.
+    not_before: Duration,
     /// Workers it failed on, or whose copy of its output could not be read.
     avoid: BTreeSet<WorkerId>,
 }
@@ -66,7 +69,13 @@ pub(crate) struct Stage<O> {
 impl<O> Stage<O> {
     pub(crate) fn new(definition: StageDefinition) -> Self {
         let indexes = || (0..definition.tasks).map(TaskIndex);
-        let task = || Task { state: TaskState::Pending, failures: 0, fetch_failures: 0, avoid: BTreeSet::new() };
+        let task = || Task {
+            state: TaskState::Pending,
+            failures: 0,
+            fetch_failures: 0,
+            not_before: Duration::ZERO,
+            avoid: BTreeSet::new(),
+        };
         Self {
             tasks: indexes().map(|index| (index, task())).collect(),
             pending: indexes().collect(),
@@ -209,6 +218,17 @@ impl<O> Stage<O> {
             task.failures += 1;
             task.failures
         })
+    }
+
+    /// The task is not launched before this time.
+    pub(crate) fn hold_back(&mut self, index: TaskIndex, until: Duration) {
+        if let Some(task) = self.tasks.get_mut(&index) {
+            task.not_before = until;
+        }
+    }
+
+    pub(crate) fn not_before(&self, index: TaskIndex) -> Duration {
+        self.tasks.get(&index).map_or(Duration::ZERO, |task| task.not_before)
     }
 
     /// Counts a failed read by this task; how many there have been.

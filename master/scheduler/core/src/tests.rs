@@ -1,5 +1,7 @@
 //! One table row per move: situation, event, what must follow.
 
+use std::time::Duration;
+
 use lake_proto::{AppId, ErrorClass, Fault, QueryId, WorkerId};
 
 use crate::*;
@@ -11,6 +13,7 @@ type Output = &'static str;
 
 struct Table {
     machine: Queries<Output>,
+    now: Duration,
     /// What the last event brought about, in short.
     log: Vec<String>,
 }
@@ -62,7 +65,7 @@ fn fetch_failed(producer: u32, holder: u32) -> Outcome<Output> {
 
 impl Table {
     fn new(workers: &[u32]) -> Self {
-        let mut table = Self { machine: Queries::default(), log: Vec::new() };
+        let mut table = Self { machine: Queries::default(), now: Duration::ZERO, log: Vec::new() };
         for (number, cores) in workers.iter().enumerate() {
             table.event(joined(worker(u32::try_from(number).unwrap()), *cores));
         }
@@ -70,7 +73,7 @@ impl Table {
     }
 
     fn event(&mut self, event: Event<Output>) -> &[String] {
-        let actions = self.machine.on_event(event);
+        let actions = self.machine.on_event(self.now, event);
         self.machine.ledger.audit();
         self.log = actions.iter().map(describe).collect();
         &self.log
@@ -93,6 +96,12 @@ impl Table {
 
     fn ends(&mut self, on: u32, name: &str, attempt: u64, outcome: Outcome<Output>) -> &[String] {
         self.event(Event::AttemptEnded { worker: worker(on), query: query(name), attempt: Attempt(attempt), outcome })
+    }
+
+    /// Nothing happens until the moment that the machine waits for.
+    fn wait(&mut self) -> &[String] {
+        self.now = self.machine.due_at().unwrap();
+        self.event(Event::TimePassed)
     }
 
     fn lose(&mut self, number: u32) -> &[String] {
@@ -168,9 +177,45 @@ fn a_transient_failure_is_tried_four_times_on_another_worker_where_there_is_one(
     let mut table = Table::new(&[1, 1]);
     table.submit("q", "a", vec![stage(1, &[], 1)]);
     assert_eq!(table.ends(0, "q", 1, transient()), ["launch q/1.0#2@w1"]);
-    assert_eq!(table.ends(1, "q", 2, transient()), ["launch q/1.0#3@w0"], "none is left, so any will do");
-    assert_eq!(table.ends(0, "q", 3, transient()), ["launch q/1.0#4@w0"]);
+    assert!(table.ends(1, "q", 2, transient()).is_empty());
+    assert_eq!(table.wait(), ["launch q/1.0#3@w0"], "none is left, so any will do");
+    assert!(table.ends(0, "q", 3, transient()).is_empty());
+    assert_eq!(table.wait(), ["launch q/1.0#4@w0"]);
     assert_eq!(table.ends(0, "q", 4, transient()), ["failed q store", "retired q"]);
+}
+
+#[test]
+fn a_task_waits_longer_for_each_attempt_after_the_second_and_holds_up_nothing_meanwhile() {
+    let mut table = Table::new(&[1]);
+    table.submit("q", "a", vec![stage(1, &[], 2)]);
+    table.submit("r", "b", vec![stage(1, &[], 1)]);
+    assert_eq!(table.ends(0, "q", 1, transient()), ["launch q/1.0#2@w0"], "the second one comes at once");
+    assert_eq!(table.ends(0, "q", 2, transient()), ["launch q/1.1#3@w0"], "the next task does not wait for it");
+    assert_eq!(table.ends(0, "q", 3, done()), ["launch r/1.0#1@w0"], "nor does the next query");
+    assert_eq!(table.ends(0, "r", 1, done()), ["finished r 1", "retired r"]);
+
+    assert_eq!(table.machine.due_at(), Some(TASK_PAUSE));
+    table.now = TASK_PAUSE - Duration::from_millis(1);
+    assert!(table.event(Event::TimePassed).is_empty());
+    assert_eq!(table.wait(), ["launch q/1.0#4@w0"]);
+    assert!(table.ends(0, "q", 4, transient()).is_empty());
+    assert_eq!(table.machine.due_at(), Some(TASK_PAUSE + TASK_PAUSE * 2));
+    table.now = Duration::ZERO;
+    assert!(table.event(Event::TimePassed).is_empty(), "a clock that steps back changes nothing");
+    assert_eq!(table.wait(), ["launch q/1.0#5@w0"]);
+    assert_eq!(table.ends(0, "q", 5, done()), ["finished q 2", "retired q"]);
+    assert_eq!(table.machine.due_at(), None);
+}
+
+#[test]
+fn a_task_waits_for_what_is_away_and_for_nothing_else() {
+    let memory = || Outcome::FailedTransiently(Fault::new(ErrorClass::Resource, "memory", "the pool is used up"));
+    let mut table = Table::new(&[1]);
+    table.submit("q", "a", vec![stage(1, &[], 1)]);
+    table.ends(0, "q", 1, memory());
+    assert_eq!(table.ends(0, "q", 2, memory()), ["launch q/1.0#3@w0"]);
+    assert!(table.ends(0, "q", 3, transient()).is_empty());
+    assert_eq!(table.wait(), ["launch q/1.0#4@w0"]);
 }
 
 #[test]
@@ -285,8 +330,10 @@ fn outputs_that_stay_unreadable_end_the_query() {
 fn a_fetch_failure_of_something_that_is_not_read_is_the_readers_own() {
     let mut table = Table::new(&[1]);
     table.submit("q", "a", vec![stage(1, &[], 1)]);
-    for attempt in 1..4 {
-        assert_eq!(table.ends(0, "q", attempt, fetch_failed(9, 0)).len(), 1);
+    assert_eq!(table.ends(0, "q", 1, fetch_failed(9, 0)), ["launch q/1.0#2@w0"]);
+    for attempt in 2..4 {
+        assert!(table.ends(0, "q", attempt, fetch_failed(9, 0)).is_empty());
+        assert_eq!(table.wait(), [format!("launch q/1.0#{}@w0", attempt + 1)]);
     }
     assert_eq!(table.ends(0, "q", 4, fetch_failed(9, 0)), ["failed q shuffle-fetch", "retired q"]);
 }
@@ -529,8 +576,10 @@ fn however_a_superseded_attempt_ends_it_counts_for_nothing() {
     }
     assert_eq!(table.ends(0, "q", 7, done()).len(), 5);
     // Task 2.1 may still fail as often as any other.
-    for attempt in [9, 13, 14] {
-        assert_eq!(table.ends(0, "q", attempt, transient()).len(), 1);
+    assert_eq!(table.ends(0, "q", 9, transient()).len(), 1);
+    for attempt in [13, 14] {
+        assert!(table.ends(0, "q", attempt, transient()).is_empty());
+        assert_eq!(table.wait().len(), 1);
     }
     assert_eq!(table.ends(0, "q", 15, transient())[0], "failed q store");
 }

@@ -19,7 +19,7 @@ impl Owner {
             return;
         }
         let settings = &self.services.settings;
-        let patience = Patience { grace: settings.worker_grace, retention: settings.result_retention };
+        let patience = Patience { grace: settings.attach_grace, retention: settings.result_retention };
         let now = Instant::now();
         for query in held.queries {
             let Ok(id) = query.query_id.parse::<QueryId>() else { continue };

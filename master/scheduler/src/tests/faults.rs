@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lake_proto::v1::master_message::Message;
 use lake_proto::{ErrorClass, v1};
@@ -149,10 +149,13 @@ async fn every_task_may_fail_once_for_a_while() {
 
 #[tokio::test]
 async fn a_lasting_failure_ends_the_query_with_its_class() {
-    let mut cluster = Cluster::with(SchedulerSettings::default()).await;
+    let task_pause = Duration::from_millis(100);
+    let mut cluster = Cluster::with(SchedulerSettings { task_pause, ..SchedulerSettings::default() }).await;
     cluster.join(1, |_| Reaction::FailTransiently).await;
+    let began = Instant::now();
     let fault = cluster.answer(JOIN, HUGE).await.unwrap_err();
     assert_eq!((fault.class, fault.code.as_str()), (ErrorClass::Unavailable, "scripted"));
+    assert!(began.elapsed() >= task_pause * 3, "the third and the fourth attempt came too early");
     cluster.stop().await;
 }
 

@@ -86,7 +86,7 @@ async fn what_nobody_attaches_is_dropped_after_the_grace_and_what_is_replaced_at
     let drops = |log: &[(_, Message)]| log.iter().filter(|(_, sent)| *sent == dropped(&old.query_id)).count();
     cluster.until("two drops", |log| drops(log) == 2).await;
 
-    let settings = SchedulerSettings { worker_grace: Duration::ZERO, ..SchedulerSettings::default() };
+    let settings = SchedulerSettings { attach_grace: Duration::ZERO, ..SchedulerSettings::default() };
     cluster.change_leader(settings, 1).await;
     cluster.until("two more drops", |log| drops(log) == 4).await;
     cluster.stop().await;

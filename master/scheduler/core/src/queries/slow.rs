@@ -49,7 +49,7 @@ impl<O> Queries<O> {
         let Some(booking) = self.ledger.get(id, attempt).cloned() else { return };
         let Some(turn) = self.turns.get(id).copied() else { return };
         let Some(Phase::Running(graph)) = self.queries.get_mut(&turn).map(|query| &mut query.phase) else { return };
-        match graph.overdue(attempt, &booking, limit) {
+        match graph.overdue(self.clock, attempt, &booking, limit) {
             None => {}
             Some(Verdict::Fail(fault)) => self.fail(turn, fault, actions),
             Some(Verdict::GoOn) => actions.extend(self.ledger.cancel(id, attempt)),

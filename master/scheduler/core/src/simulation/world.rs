@@ -1,6 +1,7 @@
 //! Workers, queries, reports under way and faults of one seed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use lake_proto::{AppId, ErrorClass, Fault, QueryId, WorkerId};
 
@@ -65,6 +66,8 @@ pub(super) struct Tally {
     pub(super) overtaken: u64,
     /// Attempts that ran too long.
     pub(super) overdue: u64,
+    /// Times when only tasks that wait for time to pass were left.
+    pub(super) waited: u64,
     /// Changes of the leader.
     pub(super) leaders: u64,
     /// Outputs that a leader has taken over from an earlier one.
@@ -89,6 +92,7 @@ pub(super) struct Held {
 pub(super) struct World {
     pub(super) random: Random,
     pub(super) machine: Queries<Output>,
+    pub(super) now: Duration,
     pub(super) workers: BTreeMap<WorkerId, u32>,
     pub(super) caps: BTreeMap<AppId, u32>,
     pub(super) running: Vec<Running>,
@@ -125,6 +129,7 @@ impl World {
         Self {
             random,
             machine: Queries::default(),
+            now: Duration::ZERO,
             workers: BTreeMap::new(),
             caps: BTreeMap::new(),
             running: Vec::new(),
@@ -173,6 +178,14 @@ impl World {
             if self.is_idle() && u64::from(self.next_query) < queries {
                 self.submit();
             }
+            if self.is_idle()
+                && let Some(due) = self.machine.due_at()
+            {
+                assert!(due > self.now, "a task that is due was not launched: {:?}", self.machine);
+                self.now = due;
+                self.tally.waited += 1;
+                self.event(Event::TimePassed);
+            }
             if self.is_idle() && self.machine.has_queries() {
                 // Only a missing worker may hold things up.
                 let is_stuck = self.machine.workers().any(|worker| !worker.is_draining);
@@ -203,6 +216,10 @@ impl World {
     }
 
     fn step(&mut self) {
+        if self.random.percent(10) {
+            self.now += Duration::from_millis(self.random.below(8_000));
+            self.event(Event::TimePassed);
+        }
         if self.budget > 0 && self.random.percent(12) {
             self.budget -= 1;
             self.fault();
@@ -309,7 +326,7 @@ impl World {
     }
 
     pub(super) fn event(&mut self, event: Event<Output>) {
-        let actions = self.machine.on_event(event);
+        let actions = self.machine.on_event(self.now, event);
         for action in actions {
             self.act(action);
         }

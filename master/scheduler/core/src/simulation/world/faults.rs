@@ -115,7 +115,7 @@ impl World {
         self.workers.remove(&worker);
         self.held.retain(|held| held.worker != worker);
         self.files.retain(|_, (holder, _)| *holder != worker);
-        let actions = self.machine.on_event(Event::WorkerLost { worker });
+        let actions = self.machine.on_event(self.now, Event::WorkerLost { worker });
         assert!(actions.is_empty(), "a worker that was not needed is missed: {actions:?}");
         self.check();
     }
