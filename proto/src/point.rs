@@ -53,7 +53,10 @@ mod armed {
             None => {}
             Some(Action::Fail) => return Err(Error::other(format!("the fault of point {name}"))),
             Some(Action::Panic) => std::panic::panic_any(format!("the fault of point {name}")),
-            Some(Action::Signal(signal)) => kill_process(getpid(), signal)?,
+            Some(Action::Signal(signal)) => {
+                kill_process(getpid(), signal)?;
+                wait_until_taken(signal);
+            }
             Some(Action::Sleep(time)) => {
                 let end = Instant::now() + time;
                 while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
@@ -62,6 +65,20 @@ mod armed {
             }
         }
         Ok(())
+    }
+
+    /// A signal to the process may be taken by another thread: this one would go past its point before it is stopped.
+    fn wait_until_taken(signal: Signal) {
+        let bit = 1_u64 << (signal.as_raw() - 1);
+        while fs::read_to_string("/proc/self/status").is_ok_and(|status| pending(&status) & bit != 0) {
+            std::thread::yield_now();
+        }
+    }
+
+    /// Signals that the process has and no thread has taken.
+    fn pending(status: &str) -> u64 {
+        let shared = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"));
+        shared.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
     }
 
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,6 +150,14 @@ mod armed {
     #[cfg(test)]
     mod tests {
         use super::*;
+
+        #[test]
+        fn a_pending_signal_is_seen_in_what_the_kernel_says() {
+            let status =
+                "Threads:\t4\nSigPnd:\t0000000000000001\nShdPnd:\t0000000000040000\nSigBlk:\t0000000000000000\n";
+            assert_eq!(pending(status), 1 << 18);
+            assert_eq!(pending(&fs::read_to_string("/proc/self/status").unwrap()), 0);
+        }
 
         /// A directory of this test, removed at its end.
         struct Directory(PathBuf);
