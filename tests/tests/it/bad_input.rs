@@ -254,6 +254,19 @@ fn a_bucket_that_does_not_exist_is_not_found() -> Result<()> {
 }
 
 #[test]
+fn a_damaged_entry_of_a_tables_log_is_one_line_with_its_file() -> Result<()> {
+    let workspace = Workspace::new()?;
+    workspace.file("numbers.csv", numbers_csv(100))?;
+    let job = workspace.job("damaged", &NUMBERS.replace("overwrite", "append"))?;
+    local(&job)?.succeeded()?;
+    workspace.file("warehouse/bronze/numbers/_delta_log/00000000000000000001.json", "{\"commitInfo\":\n")?;
+    let run = Submit::local().env("RUST_BACKTRACE", "1").arg(&job).run()?;
+    let run = run.failed("internal", "delta-log", &["bronze.numbers", "00000000000000000001.json' line 1, "])?;
+    assert!(!run.stderr.contains("   0: ") && !run.stderr.contains("stack backtrace"), "{run}");
+    Ok(())
+}
+
+#[test]
 fn a_store_that_ignores_conditions_is_refused_before_anything_is_written() -> Result<()> {
     let store = S3::start_with(&["lakehouse"], &["--ignore-conditions"])?;
     let (_workspace, job) = numbers_on("lakehouse")?;
