@@ -267,6 +267,29 @@ fn a_damaged_entry_of_a_tables_log_is_one_line_with_its_file() -> Result<()> {
 }
 
 #[test]
+fn a_bucket_of_a_name_that_none_can_have_is_an_error_of_the_job() -> Result<()> {
+    let (_workspace, job) = numbers_on("lh")?;
+    local(&job)?.failed("invalid-job", "invalid-url", &["'lh' is not a name of a bucket"])?;
+    let store = S3::start(&["other"])?;
+    let (_workspace, job) = numbers_on("Lake_House")?;
+    for submit in [Submit::local(), Submit::local().arg("--dry-run")] {
+        let run = submit.envs(&store.environment()).arg(&job).run()?;
+        run.failed("invalid-job", "url-bucket", &["Lake_House"])?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_warehouse_where_nothing_can_be_written_is_denied() -> Result<()> {
+    let workspace = Workspace::new()?;
+    workspace.file("numbers.csv", numbers_csv(100))?;
+    let job = workspace.job("denied", NUMBERS)?;
+    let run = Submit::local().warehouse("/proc/lake").arg(&job).run()?;
+    run.failed("denied", "file-denied", &["bronze.numbers", "/proc/lake"])?;
+    Ok(())
+}
+
+#[test]
 fn a_store_that_ignores_conditions_is_refused_before_anything_is_written() -> Result<()> {
     let store = S3::start_with(&["lakehouse"], &["--ignore-conditions"])?;
     let (_workspace, job) = numbers_on("lakehouse")?;

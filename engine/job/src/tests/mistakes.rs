@@ -191,14 +191,16 @@ fn what_a_later_version_executes_is_refused_and_never_ignored() {
 #[test]
 fn secrets_are_references() {
     let storage = |line: &str| {
-        job(&format!("[storage.\"s3://b\"]\n{line}\n[[table]]\nname = \"a\"\nmode = \"append\"\nsql = \"SELECT 1\"\n"))
+        job(&format!(
+            "[storage.\"s3://lake\"]\n{line}\n[[table]]\nname = \"a\"\nmode = \"append\"\nsql = \"SELECT 1\"\n"
+        ))
     };
     for key in ["access_key_id", "secret_access_key", "session_token"] {
         let text = storage(&format!("{key} = \"hunter2\""));
         assert_one(
             &text,
             "job.toml:6:",
-            &format!("error[literal-secret]: storage.\"s3://b\".{key}: a secret must not"),
+            &format!("error[literal-secret]: storage.\"s3://lake\".{key}: a secret must not"),
         );
         assert!(!read(&text).unwrap_err().to_string().contains("hunter2"));
         assert!(read(&storage(&format!("{key} = {{ env = \"X\" }}"))).is_ok());
@@ -228,7 +230,7 @@ fn secrets_are_references() {
     assert_one(&storage("endpoint = \"h:9000\""), "job.toml:6:12: error[invalid-url]", "http://host:port");
     assert_one(&storage("region = { env = \"A B\" }"), "job.toml:6:10: error[invalid-value]", "environment variable");
     assert_one(&storage("region = { file = \"x\" }"), "job.toml:6:10: error[invalid-value]", "absolute path");
-    assert_one(&storage("").replace("s3://b", "/data"), "job.toml:5:10: error[invalid-url]", "s3://bucket");
+    assert_one(&storage("").replace("s3://lake", "/data"), "job.toml:5:10: error[invalid-url]", "s3://bucket");
 }
 
 #[test]
