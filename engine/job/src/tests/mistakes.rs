@@ -523,6 +523,38 @@ fn names_and_locations() {
 }
 
 #[test]
+fn columns_with_statistics_must_be_columns_where_these_are_declared() {
+    let job = |schema: &str, keys: &str, columns: &str| {
+        job(&format!(
+            "[[source]]\nname = \"rows\"\nformat = \"csv\"\npath = \"rows/\"\n{schema}\n\
+             [[table]]\nname = \"a.b\"\nmode = \"append\"\nfrom = \"Rows\"\n{keys}\n\
+             properties = {{ \"delta.dataSkippingStatsColumns\" = \"{columns}\" }}\n"
+        ))
+    };
+    let schema = "schema = { id = \"bigint\", \"b c\" = \"string\" }";
+    for (schema, keys, columns) in [
+        (schema, "", "id, `b c`,_rescued"),
+        (schema, "audit = true", "_run_id,id"),
+        // Inferred: known when the table is planned.
+        ("", "", "nothing"),
+    ] {
+        assert!(read(&job(schema, keys, columns)).is_ok(), "{columns}");
+    }
+    for (schema, columns, missing) in [
+        (schema.to_owned(), "id,idd", "'idd'; its columns are id, b c, _rescued"),
+        (format!("{schema}\nmode = \"drop\""), "_rescued", "'_rescued'; its columns are id, b c"),
+        (schema.to_owned(), "_run_id", "'_run_id'"),
+        (schema.to_owned(), "ID", "'ID'"),
+    ] {
+        let line = 15 + schema.lines().count() - 1;
+        let beginning = format!(
+            "job.toml:{line}:51: error[invalid-value]: table.properties.\"delta.dataSkippingStatsColumns\": the table has"
+        );
+        assert_one(&job(&schema, "", columns), &beginning, missing);
+    }
+}
+
+#[test]
 fn properties_that_nobody_would_honour_are_refused() {
     let with = |entry: &str| {
         table(&format!("name = \"a.b\"\nfrom = \"rows\"\nmode = \"append\"\n[table.properties]\n{entry}\n"))
