@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgGroup, Parser, ValueEnum};
-use lake_proto::quantity;
+use lake_proto::{LOG_FILTER, quantity};
 use tracing_subscriber::EnvFilter;
 
 /// Submits a job to a lake cluster and follows it to its end, or runs it in this process.
@@ -159,7 +159,7 @@ pub struct Options {
 impl Options {
     /// What this process logs, as a valid `tracing` filter.
     pub fn log_filter(&self) -> &str {
-        self.log_level.as_deref().unwrap_or(if self.verbose { "info" } else { "error" })
+        self.log_level.as_deref().unwrap_or(if self.verbose { LOG_FILTER } else { "error" })
     }
 }
 
@@ -335,6 +335,7 @@ mod tests {
         let filter = |arguments: &[&str]| parse(arguments).unwrap().log_filter().to_owned();
         assert_eq!(filter(&["job.toml", "--log-level", "info,lake_engine=debug"]), "info,lake_engine=debug");
         assert_eq!(filter(&["job.toml", "--log-level", "warn", "-v"]), "warn");
+        assert_eq!(filter(&["job.toml", "-v"]), LOG_FILTER);
         assert_eq!(parse(&["job.toml", "--log-level", "lake_engine=loud"]).unwrap_err().exit_code(), 2);
     }
 

@@ -25,7 +25,11 @@ pub fn remedy(fault: &Fault) -> &'static str {
         }
         "submission-differs" => "submit with a new --submission-id: this one stands for other content",
         "delta-overtaken" => "do not run the same job from two places at once; submit it again",
-        "bad-record" | "bad-file" | "csv-header" | "source-value" => {
+        "bad-file" => "replace or restore the file that the message names; nothing was committed",
+        "delta-log" => {
+            "restore the file that the message names from a copy of the table; without it nobody can read it"
+        }
+        "bad-record" | "csv-header" | "source-value" => {
             "correct the data, or read the source with mode = \"permissive\" or \"drop\"; nothing was committed"
         }
         "constraint" => "correct the data: the table's own constraint holds for every writer; nothing was committed",

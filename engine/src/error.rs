@@ -1,5 +1,10 @@
 //! One error for the engine: a [`Fault`] whose class survives DataFusion, Arrow, Parquet, object_store and Ballista
-//! wrappers. A class is found by type, never guessed from text. Pure.
+//! wrappers. A class is found by type (`find`), never guessed from text; what others say is told in our words (`words`,
+//! `plain`). Pure.
+
+mod find;
+mod plain;
+pub(crate) mod words;
 
 use std::error::Error;
 use std::fmt;
@@ -11,6 +16,10 @@ use datafusion::error::DataFusionError;
 use datafusion::parquet::errors::ParquetError;
 use deltalake_core::DeltaTableError;
 use lake_proto::{ErrorClass, Fault};
+
+pub use self::find::class_of_io;
+pub(crate) use self::find::{BAD_FILE, bare, damage, find_classed, find_own, io_below};
+use self::find::{classify_ballista, classify_io, classify_store, unreadable_parquet};
 
 /// What engine functions return.
 pub type Result<T, E = EngineError> = std::result::Result<T, E>;
@@ -98,7 +107,7 @@ impl From<DataFusionError> for EngineError {
         if let Some(classed) = find_classed(&error) {
             return classed;
         }
-        let message = error.strip_backtrace();
+        let message = words::of_datafusion(&error);
         let (class, code) = match error.find_root() {
             DataFusionError::SQL(..) => (ErrorClass::InvalidJob, "sql-syntax"),
             DataFusionError::Plan(_) | DataFusionError::SchemaError(..) | DataFusionError::Diagnostic(..) => {
@@ -135,7 +144,7 @@ impl From<object_store::Error> for EngineError {
 
 impl From<DeltaTableError> for EngineError {
     fn from(error: DeltaTableError) -> Self {
-        find_classed(&error).unwrap_or_else(|| Self::new(ErrorClass::Internal, "delta", error.to_string()))
+        find_classed(&error).unwrap_or_else(|| Self::new(ErrorClass::Internal, "delta", words::of_delta(&error)))
     }
 }
 
@@ -143,7 +152,7 @@ impl From<BallistaError> for EngineError {
     fn from(error: BallistaError) -> Self {
         classify_ballista(&error).or_else(|| find_classed(&error)).unwrap_or_else(|| match error {
             BallistaError::DataFusionError(inner) => (*inner).into(),
-            other => Self::new(ErrorClass::Internal, "ballista", other.to_string()),
+            other => Self::new(ErrorClass::Internal, "ballista", plain::plain(&other.to_string())),
         })
     }
 }
@@ -154,166 +163,5 @@ impl From<io::Error> for EngineError {
     }
 }
 
-/// The first error in the chain of causes whose type says its class.
-pub(crate) fn find_classed(error: &(dyn Error + 'static)) -> Option<EngineError> {
-    let mut cause = Some(error);
-    while let Some(current) = cause {
-        if let Some(classed) = classify(current) {
-            return Some(classed);
-        }
-        cause = current.source();
-    }
-    None
-}
-
-/// Our own error inside what a decoder made of it; the decoder's own complaints say nothing about a class.
-pub(crate) fn find_own(error: &(dyn Error + 'static)) -> Option<EngineError> {
-    let mut cause = Some(error);
-    while let Some(current) = cause {
-        if let Some(own) = current.downcast_ref::<EngineError>() {
-            return Some(own.clone());
-        }
-        if let Some(inner) = current.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            cause = Some(inner);
-        } else if let Some(DataFusionError::External(inner)) = current.downcast_ref::<DataFusionError>() {
-            cause = Some(inner.as_ref());
-        } else {
-            cause = current.source();
-        }
-    }
-    None
-}
-
-fn classify(error: &(dyn Error + 'static)) -> Option<EngineError> {
-    if let Some(error) = error.downcast_ref::<EngineError>() {
-        return Some(error.clone());
-    }
-    if let Some(error) = error.downcast_ref::<object_store::Error>() {
-        return find_refusal(error).or_else(|| find_nested(error)).or_else(|| Some(classify_store(error)));
-    }
-    if let Some(error) = error.downcast_ref::<io::Error>() {
-        return error.get_ref().and_then(|inner| find_classed(inner)).or_else(|| classify_io(error));
-    }
-    if let Some(error) = error.downcast_ref::<BallistaError>() {
-        return classify_ballista(error).or_else(|| match error {
-            BallistaError::DataFusionError(inner) => find_classed(inner.as_ref()),
-            BallistaError::ArrowError(inner) => find_classed(inner.as_ref()),
-            _ => None,
-        });
-    }
-    // These keep their cause behind a box that `source` does not always show.
-    if let Some(error) = error.downcast_ref::<DataFusionError>() {
-        return match error {
-            DataFusionError::External(inner) => find_classed(inner.as_ref()),
-            DataFusionError::ArrowError(inner, _) => find_classed(inner.as_ref()),
-            DataFusionError::ParquetError(inner) => {
-                find_classed(inner.as_ref()).or_else(|| Some(unreadable_parquet(inner)))
-            }
-            DataFusionError::ObjectStore(inner) => find_classed(inner.as_ref()),
-            DataFusionError::IoError(inner) => find_classed(inner),
-            DataFusionError::Context(_, inner) => find_classed(inner.as_ref()),
-            DataFusionError::Shared(inner) => find_classed(inner.as_ref()),
-            DataFusionError::ResourcesExhausted(text) => {
-                Some(EngineError::new(ErrorClass::Resource, "memory", text.clone()))
-            }
-            _ => None,
-        };
-    }
-    if let Some(ArrowError::ExternalError(inner)) = error.downcast_ref::<ArrowError>() {
-        return find_classed(inner.as_ref());
-    }
-    if let Some(ArrowError::IoError(_, inner)) = error.downcast_ref::<ArrowError>() {
-        return find_classed(inner);
-    }
-    if let Some(ParquetError::External(inner)) = error.downcast_ref::<ParquetError>() {
-        return find_classed(inner.as_ref());
-    }
-    None
-}
-
-fn unreadable_parquet(error: &ParquetError) -> EngineError {
-    EngineError::invalid("parquet", format!("not a readable Parquet file: {error}"))
-}
-
-fn find_nested(error: &object_store::Error) -> Option<EngineError> {
-    match error {
-        object_store::Error::Generic { source, .. } => find_classed(source.as_ref()),
-        _ => None,
-    }
-}
-
-fn classify_store(error: &object_store::Error) -> EngineError {
-    use object_store::Error as Store;
-    let (class, code) = match error {
-        Store::NotFound { .. } => (ErrorClass::NotFound, "object-not-found"),
-        Store::PermissionDenied { .. } | Store::Unauthenticated { .. } => (ErrorClass::Denied, "store-denied"),
-        Store::AlreadyExists { .. } | Store::Precondition { .. } | Store::NotModified { .. } => {
-            (ErrorClass::Conflict, "object-exists")
-        }
-        Store::InvalidPath { .. } | Store::UnknownConfigurationKey { .. } => (ErrorClass::InvalidJob, "object-path"),
-        _ => return find_refusal(error).unwrap_or_else(|| EngineError::unavailable("store", error.to_string())),
-    };
-    EngineError::new(class, code, error.to_string())
-}
-
-/// What the operating system will refuse again, with the store's words, which name the file: no right to write it, no
-/// space for it.
-fn find_refusal(error: &object_store::Error) -> Option<EngineError> {
-    let object_store::Error::Generic { source, .. } = error else { return None };
-    let mut cause: Option<&(dyn Error + 'static)> = Some(source.as_ref());
-    while let Some(current) = cause {
-        if let Some(refused) = current.downcast_ref::<io::Error>() {
-            let refused = classify_io(refused)?;
-            let is_final = matches!(refused.class(), ErrorClass::Denied | ErrorClass::Resource);
-            return is_final.then(|| EngineError::new(refused.class(), refused.code(), error.to_string()));
-        }
-        cause = current.source();
-    }
-    None
-}
-
-/// The class of what the operating system answered; `None` where its kind does not say who must act.
-pub fn class_of_io(kind: io::ErrorKind) -> Option<ErrorClass> {
-    use io::ErrorKind as Kind;
-    match kind {
-        Kind::StorageFull | Kind::QuotaExceeded | Kind::OutOfMemory => Some(ErrorClass::Resource),
-        Kind::NotFound => Some(ErrorClass::NotFound),
-        Kind::PermissionDenied | Kind::ReadOnlyFilesystem => Some(ErrorClass::Denied),
-        Kind::ConnectionRefused
-        | Kind::ConnectionReset
-        | Kind::ConnectionAborted
-        | Kind::BrokenPipe
-        | Kind::TimedOut
-        | Kind::NotConnected
-        | Kind::HostUnreachable
-        | Kind::NetworkUnreachable
-        | Kind::UnexpectedEof => Some(ErrorClass::Unavailable),
-        _ => None,
-    }
-}
-
-fn classify_io(error: &io::Error) -> Option<EngineError> {
-    let class = class_of_io(error.kind())?;
-    let code = match class {
-        ErrorClass::Resource if error.kind() == io::ErrorKind::OutOfMemory => "memory",
-        ErrorClass::Resource => "disk-full",
-        ErrorClass::NotFound => "file-not-found",
-        ErrorClass::Denied => "file-denied",
-        _ => "io",
-    };
-    Some(EngineError::new(class, code, error.to_string()))
-}
-
-fn classify_ballista(error: &BallistaError) -> Option<EngineError> {
-    let (class, code) = match error {
-        BallistaError::FetchFailed(..) => (ErrorClass::Unavailable, "shuffle-fetch"),
-        BallistaError::TonicError(_)
-        | BallistaError::GrpcError(_)
-        | BallistaError::GrpcConnectionError(_)
-        | BallistaError::GrpcActionError(_) => (ErrorClass::Unavailable, "transport"),
-        BallistaError::Cancelled => (ErrorClass::Cancelled, "cancelled"),
-        BallistaError::IoError(inner) => return classify_io(inner),
-        _ => return None,
-    };
-    Some(EngineError::new(class, code, error.to_string()))
-}
+#[cfg(test)]
+mod tests;

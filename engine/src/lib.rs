@@ -4,8 +4,8 @@
 //! `text_decimal` (text to decimals), `moment` (what `now()` gives), [`repeatable`] (whether a stage gives the same
 //! rows again), [`worklist`] (the only leaf our scans stand on), [`source`] and [`delta`] (what is read and written),
 //! [`codec`] (plan nodes to bytes and back), [`runner`] (where a plan runs: this process or the cluster), [`driver`]
-//! (steps in order, commits, results), [`error`] (classes that survive what others wrap them in), [`malformed`] (how
-//! records that do not parse are counted), `sql_type` (types in messages).
+//! (steps in order, commits, results), [`error`] (classes that survive what others wrap them in, and messages in our
+//! words), [`malformed`] (how records that do not parse are counted), `sql_type` (types in messages).
 //! Never here: HTTP, raft.
 
 pub mod codec;

@@ -51,6 +51,8 @@ fn with_defaults(config: SessionConfig, cores: usize) -> SessionConfig {
         .with_information_schema(false)
         // Without one, `TIMESTAMP WITH TIME ZONE` would be a wall-clock time.
         .set_str("datafusion.execution.time_zone", "UTC")
+        // So that an error in a query has its place.
+        .set_bool("datafusion.sql_parser.collect_spans", true)
 }
 
 /// `config` with the settings of a query as they travelled.

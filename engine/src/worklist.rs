@@ -11,17 +11,21 @@ use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::{EngineError, Result};
+
+/// The only column of a work list.
+const PIECE: &str = "piece";
 
 /// A leaf with one partition per inner list and one row per piece.
 ///
 /// # Errors
 /// `internal` when a piece does not serialize.
 pub fn leaf<P: Serialize>(partitions: &[Vec<P>]) -> Result<Arc<dyn ExecutionPlan>> {
-    let schema = Arc::new(Schema::new(vec![Field::new("piece", DataType::Utf8, false)]));
+    let schema = Arc::new(Schema::new(vec![Field::new(PIECE, DataType::Utf8, false)]));
     let mut batches = Vec::with_capacity(partitions.len().max(1));
     for pieces in partitions {
         let mut rows = Vec::with_capacity(pieces.len());
@@ -51,6 +55,17 @@ pub fn pieces<P: DeserializeOwned>(batch: &RecordBatch) -> Result<Vec<P>> {
         pieces.push(piece);
     }
     Ok(pieces)
+}
+
+/// The pieces of all work lists of a plan.
+pub(crate) fn count(plan: &Arc<dyn ExecutionPlan>) -> usize {
+    let children = plan.children();
+    if !children.is_empty() {
+        return children.into_iter().map(count).sum();
+    }
+    let is_list = plan.schema().fields().len() == 1 && plan.schema().field(0).name() == PIECE;
+    let statistics = is_list.then(|| StatisticsContext::new().compute(plan.as_ref(), &StatisticsArgs::new()).ok());
+    statistics.flatten().and_then(|statistics| statistics.num_rows.get_value().copied()).unwrap_or(0)
 }
 
 /// Spreads pieces over at most `partitions` lists of nearly equal weight: heaviest first, each to the lightest list.
@@ -97,5 +112,7 @@ mod tests {
         };
         assert_eq!(pieces::<Vec<u32>>(&batch).unwrap(), [vec![1, 2], vec![3]]);
         assert!(leaf::<u32>(&[]).unwrap().properties().partitioning.partition_count() == 1);
+        assert_eq!(count(&leaf(&[vec![1, 2], vec![3]]).unwrap()), 3);
+        assert_eq!(count(&leaf::<u32>(&[]).unwrap()), 0);
     }
 }

@@ -43,6 +43,10 @@ pub const MASTER_SEARCH: Duration = Duration::from_secs(30);
 /// Memory of a driver whose submission names none.
 pub const DEFAULT_DRIVER_MEMORY_BYTES: u64 = 512 << 20;
 
+/// What processes that run the engine log when nothing else is asked for, as a `tracing` filter. The engines below ours
+/// tell every file that they look at, and Ballista every lost fetch as an error of its own.
+pub const LOG_FILTER: &str = "info,ballista_core=error,buoyant_kernel=warn,datafusion=warn,deltalake=warn";
+
 /// Launches of a driver, the first one included, when the job says nothing.
 pub const DEFAULT_MAX_ATTEMPTS: u32 = 3;
 

@@ -19,8 +19,8 @@ use crate::host;
 const GIBIBYTE: u64 = 1 << 30;
 const SMALLEST_MEMORY: u64 = 512 << 20;
 
-/// The filter of the log when nothing else is asked for. Ballista logs every lost fetch as an error of its own.
-pub const DEFAULT_LOG_LEVEL: &str = "info,ballista_core=error";
+/// The filter of the log when nothing else is asked for.
+pub const DEFAULT_LOG_LEVEL: &str = lake_proto::LOG_FILTER;
 
 /// How log lines look on stderr.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Deserialize)]

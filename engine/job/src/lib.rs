@@ -35,7 +35,9 @@ mod suggest;
 mod units;
 
 pub use errors::{Code, Error, Errors, Position};
+pub use lower::properties::{STATS_COLUMNS, column_names};
 pub use pipeline::*;
+pub use sql::{Unnamed, unnamed_columns};
 
 use document::{Place, SourceFile};
 use errors::Report;

@@ -33,12 +33,27 @@ fn url(scheme: &str, rest: &str, text: &str) -> Result<String, String> {
             if bucket.is_empty() || !bucket.chars().all(allowed) {
                 return Err(format!("expected s3://bucket/path, found '{text}'"));
             }
+            if !is_bucket(bucket) {
+                return Err(format!("'{bucket}' is not a name of a bucket: expected {BUCKET}; found '{text}'"));
+            }
             Ok(format!("s3://{rest}"))
         }
         "file" if rest.starts_with('/') => Ok(format!("file://{rest}")),
         "file" => Err(format!("expected file:///absolute/path, found '{text}'")),
         _ => Err(format!("expected a file:// or s3:// URL or a path, found '{text}'")),
     }
+}
+
+const BUCKET: &str =
+    "3 to 255 letters, digits, '-', '_' and '.', not '..', beginning and ending with a letter or digit";
+
+/// What no store takes for a name of a bucket is refused before anything runs. Some take more than others: what is left
+/// is for the store to refuse.
+fn is_bucket(name: &str) -> bool {
+    let ends = [name.chars().next(), name.chars().next_back()];
+    (3..=255).contains(&name.len())
+        && ends.iter().all(|end| end.is_some_and(|end| end.is_ascii_alphanumeric()))
+        && !name.contains("..")
 }
 
 fn path(text: &str, folder: &Path) -> Result<String, String> {
@@ -83,9 +98,22 @@ mod tests {
         ] {
             assert_eq!(resolve(text, folder).as_deref(), Ok(expected), "{text}");
         }
-        for text in ["", " ", "s3://", "s3:///x", "hdfs://h/x", "file://host/x", "s3://b/../c", "a\0b", "s3://u:p@b/x"]
+        for text in
+            ["", " ", "s3://", "s3:///x", "hdfs://h/x", "file://host/x", "s3://lake/../c", "a\0b", "s3://u:p@lake/x"]
         {
             assert!(resolve(text, folder).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn names_that_no_store_takes_for_a_bucket_are_refused() {
+        let folder = Path::new("/jobs");
+        for bucket in ["abc", "Old_Bucket", "a.b-c", &"x".repeat(63)] {
+            assert!(resolve(&format!("s3://{bucket}/x"), folder).is_ok(), "{bucket}");
+        }
+        for bucket in ["ab", "-abc", "abc-", ".abc", "a..b", "_ab", &"x".repeat(256)] {
+            let message = resolve(&format!("s3://{bucket}/x"), folder).unwrap_err();
+            assert!(message.starts_with(&format!("'{bucket}' is not a name of a bucket")), "{message}");
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::suggest::closest;
 use crate::{LoadOptions, SqlFiles, graph, location, names, select, spec, sql, units};
 
 mod profiles;
-mod properties;
+pub(crate) mod properties;
 pub(crate) mod sources;
 pub(crate) mod tables;
 
@@ -134,6 +134,9 @@ pub(crate) fn lower(root: &Node, lowering: &mut Lowering<'_>) -> Option<Pipeline
         drafts.extend(tables::draft(table, node, warehouse_root.as_deref(), lowering));
     }
     let sources: Vec<sources::Draft> = sources.into_iter().flatten().collect();
+    for (table, node) in file.table.iter().zip(table_nodes) {
+        properties::stats_columns(table, node, &sources, lowering);
+    }
     let tables = graph::resolve(drafts, &sources, lowering);
     if lowering.report.count() > 0 {
         return None;

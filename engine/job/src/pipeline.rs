@@ -190,6 +190,9 @@ pub struct Table {
     pub origin: Origin,
 }
 
+/// The columns that `audit` adds to a table.
+pub const AUDIT: [&str; 3] = ["_ingested_at", "_source", "_run_id"];
+
 /// What fills a table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -202,7 +205,18 @@ pub enum TableInput {
         text: String,
         /// Where it begins, so that positions inside it can be told.
         origin: Origin,
+        /// Column in the line of [`Self::Sql::origin`] at which it begins, 1-based; 1 in submissions of older versions.
+        #[serde(default = "first_column", skip_serializing_if = "is_first_column")]
+        column: u32,
     },
+}
+
+fn first_column() -> u32 {
+    1
+}
+
+fn is_first_column(column: &u32) -> bool {
+    *column == first_column()
 }
 
 /// Something a step reads.

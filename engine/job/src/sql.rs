@@ -3,6 +3,7 @@
 //!
 //! Never here: columns and types; the engine plans with real schemas.
 
+mod columns;
 mod reads;
 
 use std::ops::ControlFlow;
@@ -12,6 +13,7 @@ use sqlparser::dialect::{GenericDialect, PostgreSqlDialect};
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
+pub use self::columns::{Unnamed, unnamed_columns};
 use self::reads::Reads;
 use crate::errors::Code;
 

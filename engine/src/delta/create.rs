@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Fields, Schema, SchemaRef};
 use delta_kernel::actions::{Metadata, Protocol as ProtocolAction};
 use delta_kernel::engine::arrow_conversion::TryIntoKernel;
 use delta_kernel::schema::StructType;
 use deltalake_core::kernel::CommitInfo;
+use lake_job::{STATS_COLUMNS, column_names};
 use lake_proto::ErrorClass;
 use serde_json::json;
 use url::Url;
@@ -85,12 +86,34 @@ fn check_layout(schema: &SchemaRef, table: &NewTable) -> Result<()> {
     if names.is_empty() || names.len() == table.partition_by.len() {
         return refused(format!("table '{}' has no column besides its partition columns", table.name));
     }
+    if let Some(list) = table.properties.get(STATS_COLUMNS)
+        && let Some(missing) = column_names(list).find(|name| !has_column(schema.fields(), name))
+    {
+        let message = format!(
+            "table '{}' has {STATS_COLUMNS} = '{list}': it has no column '{missing}'; its columns are {}",
+            table.name,
+            names.join(", ")
+        );
+        return Err(EngineError::invalid("delta-property", message));
+    }
     match REFUSED.iter().find(|key| table.properties.contains_key(**key)) {
         Some(key) => {
             refused(format!("table '{}' cannot be created with property '{key}': it is not supported", table.name))
         }
         None => Ok(()),
     }
+}
+
+/// Whether the name is that of a column, or of a field of one with dots between the names.
+fn has_column(fields: &Fields, name: &str) -> bool {
+    fields.iter().any(|field| {
+        let rest = name.strip_prefix(field.name().as_str());
+        match (rest, rest.and_then(|rest| rest.strip_prefix('.')), field.data_type()) {
+            (Some(""), _, _) => true,
+            (_, Some(inner), DataType::Struct(children)) => has_column(children, inner),
+            _ => false,
+        }
+    })
 }
 
 fn draft(schema: &SchemaRef, table: &NewTable) -> Result<Draft> {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::commit::{CommitOutcome, CommitRequest, Mode, commit};
-use super::log::read;
+use super::committed::{Committed, find};
 use super::table::Snapshot;
 use crate::stores::Stores;
 use crate::{EngineError, Result};
@@ -17,14 +17,7 @@ use crate::{EngineError, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settled {
     /// Its rows are in the table.
-    Committed {
-        /// The version that has them.
-        version: i64,
-        /// Data files it added.
-        files: usize,
-        /// Their bytes.
-        bytes: u64,
-    },
+    Committed(Committed),
     /// They are not and will not be.
     Fenced {
         /// The version that keeps them out.
@@ -51,23 +44,17 @@ pub async fn settle(stores: &Arc<Stores>, snapshot: &Snapshot, txn: (String, i64
         CommitOutcome::AlreadyCommitted(version) => version,
     };
     let root = stores.rooted(snapshot.location())?;
-    for version in (0..=newest).rev() {
-        let Some(entry) = read(root.as_ref(), version).await? else { break };
-        if !entry.has(&txn) {
-            continue;
+    match find(root.as_ref(), 0..=newest, &txn).await? {
+        Some((version, entry)) if entry.is_fence => Ok(Settled::Fenced { version }),
+        Some((version, entry)) => Ok(Settled::Committed(Committed::of(version, &entry))),
+        None => {
+            let (app_id, run) = txn;
+            Err(EngineError::internal(format!(
+                "table '{}' has transaction {run} of '{app_id}', and the log entry with it is not there any more",
+                snapshot.location()
+            )))
         }
-        if entry.is_fence {
-            return Ok(Settled::Fenced { version });
-        }
-        let bytes: i64 = entry.adds.iter().map(|add| add.size).sum();
-        let bytes = u64::try_from(bytes).unwrap_or(0);
-        return Ok(Settled::Committed { version, files: entry.adds.len(), bytes });
     }
-    let (app_id, run) = txn;
-    Err(EngineError::internal(format!(
-        "table '{}' has transaction {run} of '{app_id}', and the log entry with it is not there any more",
-        snapshot.location()
-    )))
 }
 
 #[cfg(test)]
@@ -118,7 +105,7 @@ mod tests {
         commit(&lake.stores, &lake.open("t").await, other).await.unwrap();
         for snapshot in [base, lake.open("t").await] {
             let found = settle(&lake.stores, &snapshot, txn(7), "app-1").await.unwrap();
-            let Settled::Committed { version: 1, files: 1, bytes } = found else { panic!("{found:?}") };
+            let Settled::Committed(Committed { version: 1, files: 1, bytes, .. }) = found else { panic!("{found:?}") };
             assert!(bytes > 0);
         }
         assert_eq!(lake.open("t").await.version(), 2, "a fence was committed");

@@ -3,14 +3,17 @@
 //! Entries are read with a reader of our own that skips actions it does not know; what it keeps is what conflict
 //! checks need.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use delta_kernel::actions::{Metadata, Protocol};
 use deltalake_core::kernel::{Add, CommitInfo, Remove, Transaction};
+use lake_proto::ErrorClass;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::damage::DAMAGED;
 use crate::{EngineError, Result};
 
 /// The key in `commitInfo` that tells our own commit from one like it.
@@ -28,6 +31,8 @@ pub(super) struct Entry {
     pub(super) changes_protocol: bool,
     pub(super) commit_id: Option<String>,
     pub(super) is_fence: bool,
+    /// What the writer tells of its commit, by Spark's names.
+    pub(super) metrics: BTreeMap<String, u64>,
 }
 
 impl Entry {
@@ -61,37 +66,62 @@ pub(super) async fn read(root: &dyn ObjectStore, version: i64) -> Result<Option<
         Err(object_store::Error::NotFound { .. }) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    parse(&bytes).map(Some).map_err(|error| error.within(format!("log entry '{path}'")))
+    parse(&bytes).map(Some).map_err(|error| error.within(format!("the table's log is damaged: '{path}'")))
 }
 
-fn parse(bytes: &[u8]) -> Result<Entry> {
+/// The actions in the bytes of one entry.
+///
+/// # Errors
+/// `internal` (code `delta-log`) naming the line that is none.
+pub(super) fn parse(bytes: &[u8]) -> Result<Entry> {
     let mut entry = Entry::default();
-    for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
-        let action: Map<String, Value> = serde_json::from_slice(line).map_err(|error| damaged(&error))?;
+    for (line, number) in bytes.split(|byte| *byte == b'\n').zip(1..) {
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        let action: Map<String, Value> = serde_json::from_slice(line).map_err(|error| damaged(number, &error))?;
         for (key, value) in action {
-            match key.as_str() {
-                "add" => entry.adds.push(decode(value)?),
-                "remove" => entry.removes.push(decode(value)?),
-                "txn" => entry.txns.push(decode(value)?),
-                "metaData" => entry.changes_metadata = true,
-                "protocol" => entry.changes_protocol = true,
-                "commitInfo" => {
-                    entry.commit_id = value.get(COMMIT_ID).and_then(Value::as_str).map(str::to_owned);
-                    entry.is_fence = value.get("operation").and_then(Value::as_str) == Some(FENCE);
-                }
-                _ => {}
-            }
+            entry.take(&key, value).map_err(|error| damaged(number, &error))?;
         }
     }
     Ok(entry)
 }
 
-fn decode<T: DeserializeOwned>(value: Value) -> Result<T> {
-    serde_json::from_value(value).map_err(|error| damaged(&error))
+impl Entry {
+    fn take(&mut self, key: &str, value: Value) -> Result<(), serde_json::Error> {
+        match key {
+            "add" => self.adds.push(serde_json::from_value(value)?),
+            "remove" => self.removes.push(serde_json::from_value(value)?),
+            "txn" => self.txns.push(serde_json::from_value(value)?),
+            "metaData" => self.changes_metadata = true,
+            "protocol" => self.changes_protocol = true,
+            "commitInfo" => {
+                self.commit_id = value.get(COMMIT_ID).and_then(Value::as_str).map(str::to_owned);
+                self.is_fence = value.get("operation").and_then(Value::as_str) == Some(FENCE);
+                self.metrics = value.get("operationMetrics").map(metrics).unwrap_or_default();
+            }
+            _ => {}
+        }
+        Ok(())
+    }
 }
 
-fn damaged(error: &serde_json::Error) -> EngineError {
-    EngineError::internal(format!("the Delta log is damaged: {error}"))
+/// Numbers, which are written as text, as Spark does, or as numbers.
+fn metrics(written: &Value) -> BTreeMap<String, u64> {
+    let number = |value: &Value| value.as_u64().or_else(|| value.as_str()?.parse().ok());
+    let numbers = written.as_object().into_iter().flatten();
+    numbers.filter_map(|(name, value)| Some((name.clone(), number(value)?))).collect()
+}
+
+/// `number` is the line's, and the only one: the parser counts lines of its own.
+fn damaged(number: u32, error: &serde_json::Error) -> EngineError {
+    let said = error.to_string();
+    let said = said.rsplit_once(" at line ").map_or(said.as_str(), |(said, _)| said);
+    let column = match error.column() {
+        0 => String::new(),
+        column => format!(", column {column},"),
+    };
+    EngineError::new(ErrorClass::Internal, DAMAGED, format!("line {number}{column} is not an action of Delta: {said}"))
 }
 
 /// Creates the entry of `version` unless one is there: the atomic step of every commit.
@@ -152,7 +182,7 @@ mod tests {
     #[test]
     fn unknown_actions_are_skipped_and_known_ones_counted() {
         let text = concat!(
-            r#"{"commitInfo":{"operation":"WRITE","lakeCommitId":"x"}}"#,
+            r#"{"commitInfo":{"operation":"WRITE","lakeCommitId":"x","operationMetrics":{"numFiles":"2","n":7,"x":"y"}}}"#,
             "\n",
             r#"{"txn":{"appId":"a","version":3}}"#,
             "\n",
@@ -167,6 +197,19 @@ mod tests {
         assert_eq!(entry.adds[0].path, "p=a b/f");
         assert_eq!((entry.removes.len(), entry.txns[0].version), (1, 3));
         assert!(entry.has(&("a".to_owned(), 3)) && !entry.has(&("a".to_owned(), 4)) && !entry.is_fence);
-        assert!(parse(b"{not json").is_err());
+        assert_eq!(entry.metrics, BTreeMap::from([("numFiles".to_owned(), 2), ("n".to_owned(), 7)]));
+    }
+
+    #[test]
+    fn a_line_that_is_no_action_is_named_with_its_number() {
+        for (text, place) in [
+            ("{not json", "line 1, column 2, is not"),
+            ("{\"txn\":{\"appId\":\"a\",\"version\":3}}\n\n{\"add\":", "line 3, column 7, is not"),
+            ("{\"somethingNew\":{}}\n{\"add\":5}", "line 2 is not"),
+        ] {
+            let error = parse(text.as_bytes()).unwrap_err();
+            assert_eq!((error.class(), error.code()), (ErrorClass::Internal, DAMAGED));
+            assert!(error.to_string().starts_with(place) && !error.to_string().contains(" at line "), "{error}");
+        }
     }
 }

@@ -59,7 +59,7 @@ pub fn parse_predicate(state: &SessionState, snapshot: &Snapshot, text: &str) ->
     let predicate = state.create_logical_expr(text, &schema).map_err(|error| within(error.into()))?;
     let predicate = simplified(state, predicate, &schema).map_err(within)?;
     if predicate.is_volatile() {
-        return Err(within(EngineError::invalid("predicate", "it gives another answer each time it is evaluated")));
+        return Err(within(gives_other_answers()));
     }
     let physical = state.create_physical_expr(predicate.clone(), &schema).map_err(|error| within(error.into()))?;
     let kind = physical.data_type(schema.as_arrow())?;
@@ -67,6 +67,11 @@ pub fn parse_predicate(state: &SessionState, snapshot: &Snapshot, text: &str) ->
         return Ok(predicate);
     }
     Err(within(EngineError::invalid("predicate", format!("it is of type {}: expected a condition", sql_type(&kind)))))
+}
+
+/// `invalid-job`: rows would be replaced by chance.
+pub(crate) fn gives_other_answers() -> EngineError {
+    EngineError::invalid("predicate", "it gives another answer each time it is evaluated")
 }
 
 /// With types coerced, constants (such as today's date) computed and NOT moved inwards, where statistics can decide.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use delta_kernel::engine::arrow_conversion::TryIntoArrow;
+use deltalake_core::DeltaTableError;
 use deltalake_core::kernel::Snapshot as LogSnapshot;
 use deltalake_core::logstore::{LogStoreRef, StorageConfig, default_logstore};
 use futures::{StreamExt, TryStreamExt};
@@ -16,8 +17,10 @@ use tokio::sync::OnceCell;
 use url::Url;
 
 use super::columns::{Columns, Mapping};
+use super::damage;
 use super::files::LiveFile;
 use super::protocol::Protocol;
+use crate::error::{bare, words};
 use crate::stores::Stores;
 use crate::{EngineError, Result};
 
@@ -87,11 +90,11 @@ impl DeltaTable {
         if !has_log(root.as_ref()).await.map_err(|error| error.within(format!("cannot open table '{location}'")))? {
             return Ok(None);
         }
-        let log = default_logstore(root, stores.store(&location)?, &location, &StorageConfig::default());
+        let log = default_logstore(root.clone(), stores.store(&location)?, &location, &StorageConfig::default());
         let kernel = match LogSnapshot::try_new(log.as_ref(), None).await {
             Ok(kernel) => kernel,
-            Err(deltalake_core::DeltaTableError::NotATable(_)) => return Ok(None),
-            Err(error) => return Err(open_error(error, &location)),
+            Err(DeltaTableError::NotATable(_)) => return Ok(None),
+            Err(error) => return Err(open_error(root.as_ref(), error, &location).await),
         };
         Snapshot::new(stores.clone(), location, log, kernel).map(Some)
     }
@@ -117,18 +120,19 @@ async fn has_log(root: &dyn ObjectStore) -> Result<bool> {
     Ok(root.list(Some(&Path::from("_delta_log"))).next().await.transpose()?.is_some())
 }
 
-fn open_error(error: deltalake_core::DeltaTableError, location: &Url) -> EngineError {
+async fn open_error(root: &dyn ObjectStore, error: DeltaTableError, location: &Url) -> EngineError {
     use delta_kernel::Error as Kernel;
     let unsupported = match &error {
-        deltalake_core::DeltaTableError::KernelError(error) => {
-            matches!(error, Kernel::Unsupported(_) | Kernel::InvalidProtocol(_))
+        DeltaTableError::KernelError(error) => {
+            matches!(bare(error), Kernel::Unsupported(_) | Kernel::InvalidProtocol(_))
         }
         _ => false,
     };
     if unsupported {
-        return EngineError::invalid("delta-protocol", format!("table '{location}' cannot be read: {error}"));
+        let said = words::of_delta(&error);
+        return EngineError::invalid("delta-protocol", format!("table '{location}' cannot be read: {said}"));
     }
-    EngineError::from(error).within(format!("cannot open table '{location}'"))
+    damage::explained(root, &format!("cannot open table '{location}'"), error).await
 }
 
 impl Snapshot {
@@ -223,8 +227,10 @@ impl Snapshot {
         let engine = self.inner.log.engine(None);
         let app_id = app_id.to_owned();
         let version = tokio::task::spawn_blocking(move || kernel.get_app_id_version(&app_id, engine.as_ref())).await;
-        let version = version.map_err(|error| EngineError::internal(error.to_string()))?;
-        version.map_err(|error| self.read_error(deltalake_core::DeltaTableError::from(error)))
+        match version.map_err(|error| EngineError::internal(error.to_string()))? {
+            Ok(version) => Ok(version),
+            Err(error) => Err(self.read_error(DeltaTableError::from(error)).await),
+        }
     }
 
     /// Whether the rows of a run, named by its transaction, are in the table.
@@ -254,13 +260,15 @@ impl Snapshot {
     /// The store's class.
     pub async fn live_files(&self) -> Result<Arc<[LiveFile]>> {
         let read = || async {
-            let views = self.inner.kernel.file_views(self.inner.log.as_ref(), None);
-            let files: Vec<LiveFile> = views
-                .map_err(|error| self.read_error(error))
-                .and_then(async |view| LiveFile::of_view(&view))
-                .try_collect()
-                .await?;
-            Ok(Arc::from(files))
+            let mut views = self.inner.kernel.file_views(self.inner.log.as_ref(), None);
+            let mut files: Vec<LiveFile> = Vec::new();
+            loop {
+                match views.try_next().await {
+                    Ok(Some(view)) => files.push(LiveFile::of_view(&view)?),
+                    Ok(None) => return Ok(Arc::from(files)),
+                    Err(error) => return Err(self.read_error(error).await),
+                }
+            }
         };
         self.inner.files.get_or_try_init(read).await.cloned()
     }
@@ -279,7 +287,13 @@ impl Snapshot {
         &self.inner.log
     }
 
-    fn read_error(&self, error: deltalake_core::DeltaTableError) -> EngineError {
-        EngineError::from(error).within(format!("cannot read the log of table '{}'", self.inner.location))
+    async fn read_error(&self, error: DeltaTableError) -> EngineError {
+        match self.inner.stores.rooted(&self.inner.location) {
+            Ok(root) => {
+                let doing = format!("cannot read the log of table '{}'", self.inner.location);
+                damage::explained(root.as_ref(), &doing, error).await
+            }
+            Err(error) => error,
+        }
     }
 }

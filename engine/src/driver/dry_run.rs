@@ -68,7 +68,8 @@ async fn plan(pipeline: Pipeline) -> Result<DryRun> {
             let session = session_at(local_config(1), runtime.clone(), stores.clone(), moment);
             let inputs::PlannedStep { frame, columns: schema, destination } =
                 inputs::plan(&pipeline, table, &stores, &session, &planned).await?;
-            let plan = physical_plan(&session, frame.logical_plan()).await?;
+            let plan = physical_plan(&session, frame.logical_plan()).await;
+            let plan = plan.map_err(|error| inputs::in_query(table, error))?;
             plan_write(plan.clone(), destination.spec.with_checks(destination.checks))?;
             let version = match &destination.target {
                 Target::Exists(snapshot) => Some(snapshot.version()),

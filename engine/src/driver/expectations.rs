@@ -1,13 +1,19 @@
 //! What a step demands of its rows, and what came of it. Pure.
 
+use std::sync::Arc;
+
 use arrow::datatypes::DataType;
 use datafusion::common::DFSchema;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::Expr;
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::prelude::SessionContext;
 use lake_job::{Expectation, ExpectationAction, Origin, ParseMode, Table, WriteMode};
 use lake_proto::ErrorClass;
 use lake_proto::quantity::counted;
 use lake_proto::v1::ExpectationResult;
 
+use crate::delta::replace::gives_other_answers;
 use crate::delta::{Check, CheckKind, WriteSpec, Written};
 use crate::malformed::Malformed;
 use crate::sql_type::sql_type;
@@ -17,45 +23,97 @@ use crate::{EngineError, Result};
 /// rows match what they replace.
 ///
 /// # Errors
-/// `invalid-job` naming an expectation that does not fit the table's columns or is no condition, with its place.
+/// `invalid-job` naming an expectation, constraint or `replace_where` that does not fit the table's columns or is no
+/// condition over one row, with its place.
 pub(super) fn checks(
     table: &Table,
     session: &SessionContext,
     spec: &WriteSpec,
     constraints: Vec<(String, String)>,
 ) -> Result<Vec<Check>> {
-    let schema = DFSchema::try_from(spec.schema().as_ref().clone())?;
-    let check = |name: String, text: &str, kind: CheckKind| {
-        let within = |error: EngineError| error.within(format!("expectation '{name}'"));
-        let expression = session
-            .parse_sql_expr(text, &schema)
-            .and_then(|expression| session.create_physical_expr(expression, &schema))
-            .map_err(|error| within(error.into()))?;
-        let found = expression.data_type(schema.as_arrow()).map_err(|error| within(error.into()))?;
-        if found != DataType::Boolean {
-            let message = format!("'{text}' is of type {}: expected a condition", sql_type(&found));
-            return Err(within(EngineError::invalid("check-type", message)));
-        }
-        Ok::<_, EngineError>(Check { name, expression, kind })
-    };
-    let mut checks = Vec::with_capacity(table.expectations.len() + 1);
+    let conditions = Conditions { session, schema: DFSchema::try_from(spec.schema().as_ref().clone())? };
+    let mut checks = Vec::with_capacity(table.expectations.len() + constraints.len() + 1);
     for expectation in &table.expectations {
-        let kind = match expectation.action {
+        let Expectation { name, check, action, origin } = expectation;
+        let kind = match action {
             ExpectationAction::Warn => CheckKind::Warn,
             ExpectationAction::Drop => CheckKind::Drop,
             ExpectationAction::Fail => CheckKind::Fail,
         };
-        let planned = check(expectation.name.clone(), &expectation.check, kind);
-        checks.push(planned.map_err(|error| at(expectation.origin.as_ref(), error))?);
+        let planned = conditions.parse(check).and_then(|condition| conditions.plan(check, condition));
+        let within = |error: EngineError| at(origin.as_ref(), error.within(format!("expectation '{name}'")));
+        checks.push(Check { name: name.clone(), expression: planned.map_err(within)?, kind });
     }
     for (name, text) in constraints {
-        checks.push(check(name, &text, CheckKind::Constraint)?);
+        let planned = conditions.parse(&text).and_then(|condition| conditions.plan(&text, condition));
+        let name = format!("constraint '{name}'");
+        let expression = planned.map_err(|error| error.within(format!("{name} of table {}", table.name)))?;
+        checks.push(Check { name, expression, kind: CheckKind::Constraint });
     }
-    if let WriteMode::ReplaceWhere { predicate, origin } = &table.mode {
-        let planned = check(format!("replace_where: {predicate}"), predicate, CheckKind::Constraint);
-        checks.push(planned.map_err(|error| at(origin.as_ref(), error))?);
+    if let WriteMode::ReplaceWhere { predicate, .. } = &table.mode {
+        let planned = conditions.parse(predicate).and_then(|condition| {
+            if condition.is_volatile() {
+                return Err(gives_other_answers().within(format!("'{predicate}'")));
+            }
+            conditions.plan(predicate, condition)
+        });
+        let expression = planned.map_err(|error| in_replace_where(table, error))?;
+        checks.push(Check { name: format!("replace_where ({predicate})"), expression, kind: CheckKind::Constraint });
     }
     Ok(checks)
+}
+
+/// The error as one of the step's `replace_where`, with its place.
+pub(super) fn in_replace_where(table: &Table, error: EngineError) -> EngineError {
+    let origin = match &table.mode {
+        WriteMode::ReplaceWhere { origin, .. } => origin.as_ref(),
+        WriteMode::Append | WriteMode::Overwrite => None,
+    };
+    at(origin, error.within(format!("replace_where of table {}", table.name)))
+}
+
+/// What plans conditions over the columns of a table.
+struct Conditions<'a> {
+    session: &'a SessionContext,
+    schema: DFSchema,
+}
+
+impl Conditions<'_> {
+    fn parse(&self, text: &str) -> Result<Expr> {
+        let condition = self.session.parse_sql_expr(text, &self.schema)?;
+        match beyond_a_row(&condition) {
+            Some(what) => {
+                let message = format!("'{text}' uses {what}: expected a condition over the columns of one row");
+                Err(EngineError::invalid("check-type", message))
+            }
+            None => Ok(condition),
+        }
+    }
+
+    fn plan(&self, text: &str, condition: Expr) -> Result<Arc<dyn PhysicalExpr>> {
+        let expression = self.session.create_physical_expr(condition, &self.schema)?;
+        let found = expression.data_type(self.schema.as_arrow())?;
+        if found == DataType::Boolean {
+            return Ok(expression);
+        }
+        let message = format!("'{text}' is of type {}: expected a condition", sql_type(&found));
+        Err(EngineError::invalid("check-type", message))
+    }
+}
+
+/// What in the condition needs more rows than one, or makes more of one.
+fn beyond_a_row(condition: &Expr) -> Option<String> {
+    let mut found = None;
+    let walked = condition.apply(|node| {
+        found = match node {
+            Expr::AggregateFunction(call) => Some(format!("the aggregate function {}", call.func.name())),
+            Expr::WindowFunction(call) => Some(format!("the window function {}", call.fun.name())),
+            Expr::Unnest(_) => Some("unnest".to_owned()),
+            _ => None,
+        };
+        Ok(if found.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    });
+    walked.ok().and(found)
 }
 
 /// The error with the place in job.toml that it is about.
@@ -119,7 +177,6 @@ fn violations(written: &Written, name: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::sync::Arc;
 
     use arrow::datatypes::{Field, Schema};
     use lake_job::{TableInput, TableName};
@@ -146,8 +203,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn conditions_are_planned_over_the_columns_of_the_table_and_refused_at_their_place() {
+    /// Of a table with the columns `a` and `day`.
+    fn spec() -> WriteSpec {
         let columns = vec![Field::new("a", DataType::Int64, true), Field::new("day", DataType::Date32, true)];
         let new = NewTable {
             name: "bronze.rows".to_owned(),
@@ -155,24 +212,65 @@ mod tests {
             partition_by: Vec::new(),
             properties: BTreeMap::new(),
         };
-        let location = Url::parse("file:///lake/bronze/rows").unwrap();
-        let spec = WriteSpec::create(&location, &new, 1 << 20).unwrap();
-        let session = SessionContext::new();
+        WriteSpec::create(&Url::parse("file:///lake/bronze/rows").unwrap(), &new, 1 << 20).unwrap()
+    }
+
+    #[test]
+    fn conditions_are_planned_over_the_columns_of_the_table_and_refused_at_their_place() {
+        let (session, spec) = (SessionContext::new(), spec());
         let origin = |line| Some(Origin { file: "job.toml".to_owned(), line });
         let mut table = table();
         assert_eq!(checks(&table, &session, &spec, Vec::new()).unwrap().len(), 1);
-        for (check, code, words) in [("a + 1", "check-type", "'a + 1' is"), ("amuont > 0", "sql-plan", "amuont")] {
+        for (check, code, words) in [
+            ("a + 1", "check-type", "'a + 1' is of type bigint: expected a condition"),
+            ("a", "check-type", "'a' is of type bigint"),
+            ("NULL", "check-type", "'NULL' is of type void"),
+            ("'yes'", "check-type", "''yes'' is of type string"),
+            ("amuont > 0", "sql-plan", "there is no column 'amuont': expected one of a, day"),
+            ("count(a) > 0", "check-type", "'count(a) > 0' uses the aggregate function count: expected a condition"),
+            ("sum(a) OVER () > 0", "check-type", "uses the window function sum"),
+            ("a + true > 1", "sql-plan", "bigint + boolean"),
+        ] {
             table.expectations =
                 vec![Expectation { check: check.to_owned(), origin: origin(12), ..table.expectations[0].clone() }];
             let error = checks(&table, &session, &spec, Vec::new()).unwrap_err();
             assert_eq!((error.class(), error.code()), (ErrorClass::InvalidJob, code), "{error}");
             let text = error.to_string();
-            assert!(text.contains("job.toml:12: expectation 'positive': ") && text.contains(words), "{text}");
+            assert!(text.starts_with("job.toml:12: expectation 'positive': ") && text.contains(words), "{text}");
+            for word in ["Int64", "Utf8", "Date32", " { ", "error:", "planning", "\n"] {
+                assert!(!text.contains(word), "{word} in {text}");
+            }
         }
         table.expectations.clear();
-        table.mode = WriteMode::ReplaceWhere { predicate: "day + 1".to_owned(), origin: origin(7) };
-        let text = checks(&table, &session, &spec, Vec::new()).unwrap_err().to_string();
-        assert!(text.contains("job.toml:7: expectation 'replace_where: day + 1': "), "{text}");
+        let error = checks(&table, &session, &spec, vec![("few".to_owned(), "b < 5".to_owned())]).unwrap_err();
+        assert!(error.to_string().starts_with("constraint 'few' of table bronze.rows: there is no column"), "{error}");
+    }
+
+    #[test]
+    fn a_replace_where_is_called_so_and_gives_one_answer_for_a_row() {
+        let (session, spec, mut table) = (SessionContext::new(), spec(), table());
+        table.expectations.clear();
+        let origin = Some(Origin { file: "job.toml".to_owned(), line: 7 });
+        for (predicate, code, words) in [
+            ("a + 1", "check-type", "'a + 1' is of type bigint"),
+            ("a", "check-type", "'a' is of type bigint: expected a condition"),
+            ("b > 1", "sql-plan", "there is no column 'b'"),
+            ("random() < 0.5", "predicate", "another answer each time"),
+            ("a = 1 OR CAST(uuid() AS VARCHAR) = 'x'", "predicate", "another answer each time"),
+            ("max(a) > 1", "check-type", "the aggregate function max"),
+        ] {
+            table.mode = WriteMode::ReplaceWhere { predicate: predicate.to_owned(), origin: origin.clone() };
+            let error = checks(&table, &session, &spec, Vec::new()).unwrap_err();
+            assert_eq!((error.class(), error.code()), (ErrorClass::InvalidJob, code), "{error}");
+            let text = error.to_string();
+            assert!(text.starts_with("job.toml:7: replace_where of table bronze.rows: "), "{text}");
+            assert!(text.contains(words), "{text}");
+        }
+        table.mode = WriteMode::ReplaceWhere { predicate: "day < current_date()".to_owned(), origin };
+        assert_eq!(
+            checks(&table, &session, &spec, Vec::new()).unwrap()[0].name,
+            "replace_where (day < current_date())"
+        );
     }
 
     #[test]

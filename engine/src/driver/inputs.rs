@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use datafusion::catalog::{MemorySchemaProvider, TableProvider};
 use datafusion::common::{ScalarValue, TableReference};
 use datafusion::datasource::empty::EmptyTable;
+use datafusion::error::DataFusionError;
 use datafusion::logical_expr::lit;
 use datafusion::prelude::{DataFrame, SQLOptions, SessionContext};
 use lake_job::{Pipeline, Read, SourceInput, Table, TableInput, TableName};
@@ -93,14 +94,30 @@ pub(super) async fn register(
 pub(super) async fn query(table: &Table, session: &SessionContext) -> Result<DataFrame> {
     match &table.input {
         TableInput::From(name) => Ok(session.table(by_name(name)).await?),
-        TableInput::Sql { text, origin } => {
+        TableInput::Sql { text, .. } => {
             let only_reads = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
             session.sql_with_options(text, only_reads).await.map_err(|error| {
                 let position = sql_position(&error);
-                let line = position.map_or(origin.line, |(line, _)| origin.line + line.saturating_sub(1));
-                let column = position.map_or_else(String::new, |(_, column)| format!(":{column}"));
-                EngineError::from(error).within(format!("{}:{line}{column}", origin.file))
+                in_sql(table, position, error.into())
             })
+        }
+    }
+}
+
+/// The error with the place of the step's query, when it is about the query.
+pub(super) fn in_query(table: &Table, error: EngineError) -> EngineError {
+    if error.class() == ErrorClass::InvalidJob { in_sql(table, None, error) } else { error }
+}
+
+/// The error with its place: `position` is the line and column in the step's SQL, which begins somewhere in a file.
+pub(super) fn in_sql(table: &Table, position: Option<(u32, u32)>, error: EngineError) -> EngineError {
+    let TableInput::Sql { origin, column: begin, .. } = &table.input else { return error };
+    match position {
+        None => error.within(origin),
+        Some((line, column)) => {
+            let column = if line > 1 { column } else { column.saturating_add(begin.saturating_sub(1)) };
+            let line = origin.line.saturating_add(line.saturating_sub(1));
+            error.within(format!("{}:{line}:{column}", origin.file))
         }
     }
 }
@@ -150,9 +167,20 @@ pub(super) fn with_audit(frame: DataFrame, table: &Table, moment: DateTime<Utc>,
 }
 
 /// Line and column inside the SQL text, where DataFusion knows them.
-fn sql_position(error: &datafusion::error::DataFusionError) -> Option<(u32, u32)> {
-    let span = error.diagnostic()?.span?;
-    Some((u32::try_from(span.start.line).ok()?, u32::try_from(span.start.column).ok()?))
+fn sql_position(error: &DataFusionError) -> Option<(u32, u32)> {
+    if let DataFusionError::SQL(error, _) = error.find_root() {
+        return parser_position(&error.to_string());
+    }
+    let start = error.diagnostic()?.span?.start;
+    let position = (u32::try_from(start.line).ok()?, u32::try_from(start.column).ok()?);
+    (position.0 > 0).then_some(position)
+}
+
+/// The parser tells the place of an error in its text only, in one fixed form.
+fn parser_position(text: &str) -> Option<(u32, u32)> {
+    let (_, place) = text.rsplit_once(" at Line: ")?;
+    let (line, column) = place.split_once(", Column: ")?;
+    Some((line.parse().ok()?, column.parse().ok()?))
 }
 
 /// What the audit column `_source` says about a step's rows: the names it reads.
@@ -230,6 +258,13 @@ async fn delta(name: &TableName, at: &str, stores: &Arc<Stores>, planned: &Plann
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_parser_tells_the_place_of_an_error_in_its_text() {
+        let text = "sql parser error: Expected: ), found: FROM at Line: 2, Column: 17";
+        assert_eq!(parser_position(text), Some((2, 17)));
+        assert_eq!(parser_position("sql parser error: recursion limit exceeded"), None);
+    }
 
     #[test]
     fn a_digest_changes_with_every_part_of_the_inputs_and_with_nothing_else() {

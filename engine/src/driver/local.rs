@@ -50,7 +50,7 @@ pub async fn run_local(
 }
 
 /// Nobody else runs this job, as far as this process can know.
-struct Alone;
+pub(super) struct Alone;
 
 #[async_trait]
 impl Commits for Alone {

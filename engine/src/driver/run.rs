@@ -11,6 +11,7 @@ use lake_proto::ErrorClass;
 use lake_proto::v1::{StageProgress, StepProgress, StepRecord};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use super::{inputs, step};
 use crate::runner::QueryRunner;
@@ -114,7 +115,7 @@ impl Run {
         for (index, table) in run.pipeline.tables.iter().enumerate() {
             let name = table.name.to_string();
             if let Some(earlier) = recorded.iter().find(|step| step.table == name) {
-                run.ended(index, earlier.clone());
+                run.show(index, earlier.clone());
                 finished.push(earlier.clone());
                 mark_ended(&mut waits, index);
                 if let Some(slot) = started.get_mut(index) {
@@ -129,8 +130,8 @@ impl Run {
                 for (index, slot) in started.iter_mut().enumerate() {
                     if !*slot && waits.get(index).is_some_and(Vec::is_empty) {
                         *slot = true;
-                        let run = run.clone();
-                        running.spawn(async move { (index, step::execute(&run, index).await) });
+                        let (run, span) = (run.clone(), run.span(index));
+                        running.spawn(async move { (index, step::execute(&run, index).await) }.instrument(span));
                     }
                 }
             }
@@ -184,7 +185,8 @@ impl Run {
         for (index, table) in self.pipeline.tables.iter().enumerate() {
             let (runtime, stores) = (self.runtime.clone(), self.stores.clone());
             let session = session_at(local_config(1), runtime, stores, self.identity.moment);
-            match inputs::plan(&self.pipeline, table, &self.stores, &session, &planned).await {
+            let planning = inputs::plan(&self.pipeline, table, &self.stores, &session, &planned);
+            match planning.instrument(self.span(index)).await {
                 Ok(step) => planned.insert(table.name.clone(), step.columns),
                 Err(error) => {
                     self.failed(index, &error);
@@ -193,6 +195,12 @@ impl Run {
             };
         }
         Ok(())
+    }
+
+    /// What is logged about the step at `index`, by whichever crate, names the run and the table.
+    fn span(&self, index: usize) -> tracing::Span {
+        let table = self.pipeline.tables.get(index).map(|table| table.name.to_string()).unwrap_or_default();
+        tracing::info_span!("step", app_id = self.identity.run_id, table)
     }
 
     pub(super) fn update(&self, index: usize, change: impl FnOnce(&mut StepProgress)) {
@@ -208,6 +216,17 @@ impl Run {
     }
 
     fn ended(&self, index: usize, record: StepRecord) {
+        let _step = self.span(index).entered();
+        let StepRecord { version, rows_out: rows, files, bytes_out: bytes, elapsed_ms, .. } = record;
+        if record.outcome == "SKIPPED" {
+            tracing::info!(version, rows, files, bytes, elapsed_ms, "step skipped: the run has committed it before");
+        } else {
+            tracing::info!(version, rows, files, bytes, elapsed_ms, "step committed");
+        }
+        self.show(index, record);
+    }
+
+    fn show(&self, index: usize, record: StepRecord) {
         self.update(index, |step| {
             step.state = record.outcome.clone();
             step.record = Some(record);
@@ -215,6 +234,8 @@ impl Run {
     }
 
     fn failed(&self, index: usize, error: &EngineError) {
+        let _step = self.span(index).entered();
+        tracing::info!(error.class = %error.class(), error.code = error.code(), "step failed: {error}");
         self.update(index, |step| {
             step.state = "FAILED".to_owned();
             step.failure = Some(error.0.clone().into());

@@ -8,8 +8,8 @@ use lake_job::{Pipeline, Table};
 use lake_proto::ErrorClass;
 use lake_proto::v1::StepRecord;
 
-use super::inputs;
 use super::run::{Commits, Identity, transaction};
+use super::{inputs, record};
 use crate::delta::{DeltaTable, Settled, settle};
 use crate::stores::Stores;
 use crate::{EngineError, Result};
@@ -56,17 +56,12 @@ async fn step(pipeline: &Pipeline, table: &Table, identity: &Identity, stores: &
     };
     let transaction = transaction(pipeline, table, identity.run_number);
     let settled = settle(stores, &snapshot, transaction, &identity.run_id).await?;
-    let mut record = StepRecord {
-        table: table.name.to_string(),
-        elapsed_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        ..StepRecord::default()
-    };
+    let mut record =
+        StepRecord { table: table.name.to_string(), elapsed_ms: record::elapsed_ms(started), ..StepRecord::default() };
     match settled {
-        Settled::Committed { version, files, bytes } => {
+        Settled::Committed(committed) => {
+            record = record::with(record, &committed);
             record.outcome = "COMMITTED".to_owned();
-            record.version = version;
-            record.files = u32::try_from(files).unwrap_or(u32::MAX);
-            record.bytes_out = bytes;
         }
         Settled::Fenced { version } => {
             record.outcome = "FENCED".to_owned();

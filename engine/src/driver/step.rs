@@ -16,21 +16,23 @@ use url::Url;
 use super::planning::{estimated_scan_bytes, physical_plan};
 use super::run::{Run, transaction};
 use super::target::{self, Destination, Target};
-use super::{expectations, gathering, inputs};
+use super::{expectations, gathering, inputs, record};
 use crate::delta::replace::parse_predicate;
 use crate::delta::{
-    CommitOutcome, CommitRequest, DeltaTable, DeltaTableProvider, Mode, Replacement, Snapshot, WriteSpec, Written,
-    checkpoint_if_due, commit_while, plan_gathered_write, plan_write, split_replace,
+    CommitOutcome, CommitRequest, Committed, DeltaFilesScanExec, DeltaTable, DeltaTableProvider, Mode, Replacement,
+    Snapshot, WriteSpec, Written, checkpoint_if_due, commit_while, committed, plan_gathered_write, plan_write,
+    split_replace,
 };
 use crate::malformed::{self, Malformed};
 use crate::runner::{Query, fresh_query_id};
 use crate::session;
-use crate::{EngineError, Result};
+use crate::{EngineError, Result, worklist};
 
 /// Runs the step at `index` of the run's pipeline to its commit.
 pub(super) async fn execute(run: &Run, index: usize) -> Result<StepRecord> {
     let table = run.pipeline.tables.get(index).ok_or_else(|| EngineError::internal("no such step"))?;
     let started = Instant::now();
+    tracing::info!(mode = %table.mode, "step started");
     run.update(index, |step| step.state = "RUNNING".to_owned());
     let location = inputs::location(&table.location)?;
     let transaction = transaction(&run.pipeline, table, run.identity.run_number);
@@ -38,34 +40,36 @@ pub(super) async fn execute(run: &Run, index: usize) -> Result<StepRecord> {
     if let Some(target) = &target
         && target.has_committed(&transaction).await?
     {
-        return Ok(skipped(table, target, started));
+        let found = earlier_commit(target, target.version(), &transaction).await;
+        return Ok(record::skipped(table, target.version(), found.as_ref(), started));
     }
 
     let step = Step { run, index, table, location };
     let (target, rows) = step.write(target).await?;
     run.update(index, |step| step.state = "COMMITTING".to_owned());
     let outcome = match expectations::enforce(table, &rows.written) {
-        Ok(()) => step.commit(target, &rows, transaction).await,
+        Ok(()) => step.commit(target, &rows, transaction.clone()).await,
         Err(error) => Err(error),
     };
     if let Err(error) = &outcome {
         step.discard(&rows, error).await;
     }
-    let outcome = outcome?;
-    let written = &rows.written;
-    Ok(StepRecord {
-        table: table.name.to_string(),
-        outcome: match outcome {
-            CommitOutcome::Committed(_) => "COMMITTED".to_owned(),
-            CommitOutcome::AlreadyCommitted(_) => "SKIPPED".to_owned(),
-        },
-        version: outcome.version(),
-        rows_in: written.input_rows,
-        rows_out: written.output_rows,
-        bytes_out: written.output_bytes,
-        files: u32::try_from(written.adds.len()).unwrap_or(u32::MAX),
-        elapsed_ms: elapsed_ms(started),
-        expectations: expectations::results(table, written),
+    match outcome? {
+        (_, CommitOutcome::Committed(version)) => Ok(record::committed(table, version, &rows.written, started)),
+        // What was written here is not what is in the table.
+        (base, CommitOutcome::AlreadyCommitted(version)) => {
+            let found = earlier_commit(&base, version, &transaction).await;
+            Ok(record::skipped(table, version, found.as_ref(), started))
+        }
+    }
+}
+
+/// What an earlier attempt of the run has committed. Only to be told: that it has is known.
+async fn earlier_commit(table: &Snapshot, newest: i64, transaction: &(String, i64)) -> Option<Committed> {
+    let found = committed(table, newest, transaction).await;
+    found.unwrap_or_else(|error| {
+        tracing::warn!(error.code = error.code(), "an earlier commit of the run cannot be told: {error}");
+        None
     })
 }
 
@@ -96,11 +100,18 @@ impl Step<'_> {
         let pinned = inputs::register(&run.pipeline, table, &run.stores, &session, &inputs::Planned::new()).await?;
         let inputs = pinned.digest();
         let frame = inputs::with_audit(inputs::query(table, &session).await?, table, moment, &run.identity.run_id)?;
-        let input = physical_plan(&session, frame.logical_plan()).await?;
+        let input = physical_plan(&session, frame.logical_plan()).await;
+        let input = input.map_err(|error| inputs::in_query(table, error))?;
         let scanned = malformed::found(&input);
         let columns = frame.schema().as_arrow();
         let Destination { target, spec, checks } =
             target::plan(table, &self.location, target, columns, &session, moment)?;
+        tracing::info!(
+            files = DeltaFilesScanExec::files(&input).read,
+            pieces = worklist::count(&input),
+            estimated_bytes = estimated_scan_bytes(&input),
+            "step planned"
+        );
         let written = self.run_write(&session, frame.logical_plan(), input, spec.clone().with_checks(checks)).await?;
         self.tell_malformed(&scanned, &written);
         let rows = match (&table.mode, &target) {
@@ -198,7 +209,13 @@ impl Step<'_> {
         Written::read(&batches)
     }
 
-    async fn commit(&self, target: Target, rows: &Rows, transaction: (String, i64)) -> Result<CommitOutcome> {
+    /// The outcome with the version that it is based on.
+    async fn commit(
+        &self,
+        target: Target,
+        rows: &Rows,
+        transaction: (String, i64),
+    ) -> Result<(Snapshot, CommitOutcome)> {
         let (stores, commits) = (&self.run.stores, &self.run.commits);
         commits.check()?;
         point::reached("driver-before-commit");
@@ -214,6 +231,7 @@ impl Step<'_> {
             txn: transaction,
             metrics: BTreeMap::from([
                 ("numSourceRows".to_owned(), rows.written.input_rows.to_string()),
+                ("numOutputRows".to_owned(), rows.written.output_rows.to_string()),
                 ("lakeCommitPermit".to_owned(), permit.to_string()),
                 ("lakeCommitInputs".to_owned(), rows.inputs.clone()),
             ]),
@@ -224,7 +242,7 @@ impl Step<'_> {
         if let CommitOutcome::Committed(version) = outcome {
             checkpoint_if_due(&base, version).await;
         }
-        Ok(outcome)
+        Ok((base, outcome))
     }
 
     /// Removes data files that no commit will name. They would be harmless orphans, so a failure to remove one is
@@ -241,18 +259,4 @@ impl Step<'_> {
             }
         }
     }
-}
-
-fn skipped(table: &Table, target: &Snapshot, started: Instant) -> StepRecord {
-    StepRecord {
-        table: table.name.to_string(),
-        outcome: "SKIPPED".to_owned(),
-        version: target.version(),
-        elapsed_ms: elapsed_ms(started),
-        ..StepRecord::default()
-    }
-}
-
-fn elapsed_ms(started: Instant) -> u64 {
-    u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

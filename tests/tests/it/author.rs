@@ -66,7 +66,9 @@ fn a_dry_run_plans_conditions_and_names_their_line() -> Result<()> {
     let expect = expect.replace("bucket + 1", "bukcet > 1");
     refused(&expect, "sql-plan", &["job.toml:21: expectation 'few'", "bukcet"])?;
     let predicate = "mode = \"replace_where\"\nreplace_where = \"id + 1\"";
-    refused(predicate, "check-type", &["job.toml:19: ", "replace_where: id + 1"])
+    let told = "job.toml:19: replace_where of table bronze.numbers: 'id + 1' is of type bigint: expected a condition";
+    refused(predicate, "check-type", &[told])?;
+    refused(&predicate.replace("id + 1", "random() < 0.5"), "predicate", &["another answer each time"])
 }
 
 #[test]

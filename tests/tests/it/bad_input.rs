@@ -254,6 +254,42 @@ fn a_bucket_that_does_not_exist_is_not_found() -> Result<()> {
 }
 
 #[test]
+fn a_damaged_entry_of_a_tables_log_is_one_line_with_its_file() -> Result<()> {
+    let workspace = Workspace::new()?;
+    workspace.file("numbers.csv", numbers_csv(100))?;
+    let job = workspace.job("damaged", &NUMBERS.replace("overwrite", "append"))?;
+    local(&job)?.succeeded()?;
+    workspace.file("warehouse/bronze/numbers/_delta_log/00000000000000000001.json", "{\"commitInfo\":\n")?;
+    let run = Submit::local().env("RUST_BACKTRACE", "1").arg(&job).run()?;
+    let run = run.failed("internal", "delta-log", &["bronze.numbers", "00000000000000000001.json' line 1, "])?;
+    assert!(!run.stderr.contains("   0: ") && !run.stderr.contains("stack backtrace"), "{run}");
+    Ok(())
+}
+
+#[test]
+fn a_bucket_of_a_name_that_none_can_have_is_an_error_of_the_job() -> Result<()> {
+    let (_workspace, job) = numbers_on("lh")?;
+    local(&job)?.failed("invalid-job", "invalid-url", &["'lh' is not a name of a bucket"])?;
+    let store = S3::start(&["other"])?;
+    let (_workspace, job) = numbers_on("Lake_House")?;
+    for submit in [Submit::local(), Submit::local().arg("--dry-run")] {
+        let run = submit.envs(&store.environment()).arg(&job).run()?;
+        run.failed("invalid-job", "url-bucket", &["Lake_House"])?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_warehouse_where_nothing_can_be_written_is_denied() -> Result<()> {
+    let workspace = Workspace::new()?;
+    workspace.file("numbers.csv", numbers_csv(100))?;
+    let job = workspace.job("denied", NUMBERS)?;
+    let run = Submit::local().warehouse("/proc/lake").arg(&job).run()?;
+    run.failed("denied", "file-denied", &["bronze.numbers", "/proc/lake"])?;
+    Ok(())
+}
+
+#[test]
 fn a_store_that_ignores_conditions_is_refused_before_anything_is_written() -> Result<()> {
     let store = S3::start_with(&["lakehouse"], &["--ignore-conditions"])?;
     let (_workspace, job) = numbers_on("lakehouse")?;

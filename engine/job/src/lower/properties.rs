@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::Lowering;
 use crate::document::Node;
 use crate::errors::Code;
+use crate::pipeline::{AUDIT, FileFormat, ParseMode, RESCUED, SourceInput};
 use crate::suggest::closest;
 use crate::{names, spec, sql};
 
@@ -27,6 +28,9 @@ enum Kind {
     Compression,
 }
 
+/// The property that lists the columns with statistics.
+pub const STATS_COLUMNS: &str = "delta.dataSkippingStatsColumns";
+
 /// What our writer honours, or leaves to whoever cleans the table up.
 const KNOWN: [(&str, Kind); 13] = [
     ("delta.appendOnly", Kind::Boolean),
@@ -34,7 +38,7 @@ const KNOWN: [(&str, Kind); 13] = [
     ("delta.checkpoint.writeStatsAsStruct", Kind::Boolean),
     ("delta.checkpointInterval", Kind::Count),
     ("delta.dataSkippingNumIndexedCols", Kind::IndexedColumns),
-    ("delta.dataSkippingStatsColumns", Kind::ColumnNames),
+    (STATS_COLUMNS, Kind::ColumnNames),
     ("delta.deletedFileRetentionDuration", Kind::Interval),
     ("delta.enableChangeDataFeed", Kind::Boolean),
     ("delta.enableDeletionVectors", Kind::Boolean),
@@ -97,6 +101,39 @@ pub(super) fn properties(written: &spec::Table, node: &Node, lowering: &mut Lowe
     properties
 }
 
+/// `delta.dataSkippingStatsColumns` of a table that is filled with a source whose columns are declared; of any other the
+/// columns are known when it is planned.
+pub(super) fn stats_columns(
+    written: &spec::Table,
+    node: &Node,
+    sources: &[super::sources::Draft],
+    lowering: &mut Lowering<'_>,
+) {
+    let (Some(list), Some(from)) = (written.properties.get(STATS_COLUMNS), &written.from) else { return };
+    let source = sources.iter().find(|draft| draft.source.name.eq_ignore_ascii_case(from));
+    let (Some(source), Some(node)) = (source, node.get("properties")) else { return };
+    let SourceInput::Files(files) = &source.source.input else { return };
+    let Some(declared) = &files.schema else { return };
+    let mut known: Vec<&str> = declared.iter().map(|column| column.name.as_str()).collect();
+    if matches!(files.format, FileFormat::Csv | FileFormat::Json) && files.mode == ParseMode::Permissive {
+        known.push(RESCUED);
+    }
+    if written.audit.unwrap_or(false) {
+        known.extend(AUDIT);
+    }
+    let list = list.to_string();
+    if let Some(missing) = column_names(&list).find(|name| !known.contains(name)) {
+        let message = format!("the table has no column '{missing}'; its columns are {}", known.join(", "));
+        let path = format!("table.properties.{STATS_COLUMNS:?}");
+        lowering.error(node.place_of(STATS_COLUMNS), Code::InvalidValue, &path, message);
+    }
+}
+
+/// The columns that a list in [`STATS_COLUMNS`] names.
+pub fn column_names(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').map(|name| name.trim().trim_matches('`'))
+}
+
 fn check(key: &str, value: &str, node: &Node, lowering: &mut Lowering<'_>) {
     let path = format!("table.properties.{key:?}");
     if let Some(name) = key.strip_prefix(CONSTRAINT) {
@@ -151,9 +188,7 @@ impl Kind {
             Self::IndexedColumns => {
                 (value.parse::<i64>().is_ok_and(|count| count >= -1), "a number of columns, or -1 for all")
             }
-            Self::ColumnNames => {
-                (value.split(',').all(|name| !name.trim().trim_matches('`').is_empty()), "names separated by commas")
-            }
+            Self::ColumnNames => (column_names(value).all(|name| !name.is_empty()), "names separated by commas"),
             Self::Compression => {
                 let codecs = ["snappy", "zstd", "gzip", "lz4", "none", "uncompressed"];
                 (codecs.contains(&value), "snappy, zstd, gzip, lz4 or none")

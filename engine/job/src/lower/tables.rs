@@ -248,7 +248,9 @@ fn sql_input(text: &Text, key: &'static str, lowering: &mut Lowering<'_>) -> Opt
                 key,
             };
             let references = reads.into_iter().map(reference).collect();
-            Some((TableInput::Sql { text: text.text.clone(), origin: origin(&text.place_at(0)) }, references))
+            let begins = text.place_at(0);
+            let column = begins.position().column.max(1);
+            Some((TableInput::Sql { text: text.text.clone(), origin: origin(&begins), column }, references))
         }
         Err(problem) => {
             lowering.sql_problem(text, key, problem);

@@ -41,7 +41,7 @@ fn the_example_means_what_it_says() {
     assert_eq!(cleansed.target_file_size_bytes, 64 << 20);
     assert_eq!(cleansed.properties["delta.appendOnly"], "false");
     assert_eq!(cleansed.expectations[0].action, ExpectationAction::Drop);
-    let TableInput::Sql { origin, text } = &cleansed.input else { panic!("not SQL") };
+    let TableInput::Sql { origin, text, column: 1 } = &cleansed.input else { panic!("not SQL") };
     assert_eq!(origin.to_string(), "sql/silver.sql:1");
     assert!(text.starts_with("SELECT customer_id"));
 
@@ -52,7 +52,7 @@ fn the_example_means_what_it_says() {
     let lines = |origin: &Option<Origin>| origin.as_ref().map(|origin| (origin.file.clone(), origin.line as usize));
     assert_eq!(lines(origin), Some(("job.toml".to_owned(), line_of("replace_where"))));
     assert_eq!(lines(&cleansed.expectations[0].origin), Some(("job.toml".to_owned(), line_of("check"))));
-    let TableInput::Sql { origin, text } = &orders.input else { panic!("not SQL") };
+    let TableInput::Sql { origin, text, .. } = &orders.input else { panic!("not SQL") };
     assert_eq!(origin.to_string(), "job.toml:66");
     assert!(text.starts_with("SELECT o.*, DATE '2026-11-21' AS ds\n"), "{text}");
     let bronze = TableName { schema: "bronze".into(), table: "customers".into() };
@@ -63,11 +63,30 @@ fn the_example_means_what_it_says() {
 }
 
 #[test]
+fn a_query_knows_the_column_that_it_begins_at() {
+    let begins = |sql: &str| {
+        let table = format!("[[table]]\nname = \"a.b\"\nmode = \"append\"\n{sql}\n");
+        let text = format!("[job]\nname = \"j\"\n[warehouse]\nroot = \"/lake\"\n{table}");
+        let TableInput::Sql { origin, column, .. } = read(&text).unwrap().tables[0].input.clone() else {
+            panic!("not SQL")
+        };
+        (origin.line, column)
+    };
+    assert_eq!(begins("sql = \"SELECT 1 AS n\""), (8, 8));
+    assert_eq!(begins("sql = \"\"\"\n  SELECT 1 AS n\"\"\""), (9, 1));
+    assert_eq!(begins("sql = '''SELECT 1 AS n'''"), (8, 10));
+}
+
+#[test]
 fn conditions_of_older_submissions_have_no_place() {
     let mode: WriteMode = serde_json::from_str(r#"{"mode":"replace_where","predicate":"a = 1"}"#).unwrap();
     assert_eq!(mode, WriteMode::ReplaceWhere { predicate: "a = 1".into(), origin: None });
     let expectation: Expectation = serde_json::from_str(r#"{"name":"n","check":"a > 1","action":"warn"}"#).unwrap();
     assert_eq!(expectation.origin, None);
+    let input = r#"{"sql":{"text":"SELECT 1","origin":{"file":"job.toml","line":3}}}"#;
+    let parsed: TableInput = serde_json::from_str(input).unwrap();
+    assert!(matches!(parsed, TableInput::Sql { column: 1, .. }), "{parsed:?}");
+    assert_eq!(serde_json::to_string(&parsed).unwrap(), input);
 }
 
 #[test]
@@ -173,7 +192,7 @@ fn overrides_take_the_place_of_values_in_the_file() {
         ("table.\"bronze.rows\".mode", "overwrite"),
         ("table.copy.partition_by", "[\"a\", \"b\"]"),
         ("connection.db.url", "{ env = \"DB\" }"),
-        ("storage.\"s3a://x/y/\".region", "eu-${n}"),
+        ("storage.\"s3a://lake/y/\".region", "eu-${n}"),
     ] {
         options.overrides.push((key.into(), value.into()));
     }
@@ -183,7 +202,7 @@ fn overrides_take_the_place_of_values_in_the_file() {
     assert_eq!(pipeline.max_attempts, 7);
     assert_eq!(table(&pipeline, "bronze.rows").mode, WriteMode::Overwrite);
     assert_eq!(table(&pipeline, "copy").partition_by, ["a", "b"]);
-    assert_eq!(pipeline.storage["s3://x/y"].options["region"], Setting::Literal("eu-4".into()));
+    assert_eq!(pipeline.storage["s3://lake/y"].options["region"], Setting::Literal("eu-4".into()));
 }
 
 #[test]

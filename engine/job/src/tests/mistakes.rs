@@ -191,14 +191,16 @@ fn what_a_later_version_executes_is_refused_and_never_ignored() {
 #[test]
 fn secrets_are_references() {
     let storage = |line: &str| {
-        job(&format!("[storage.\"s3://b\"]\n{line}\n[[table]]\nname = \"a\"\nmode = \"append\"\nsql = \"SELECT 1\"\n"))
+        job(&format!(
+            "[storage.\"s3://lake\"]\n{line}\n[[table]]\nname = \"a\"\nmode = \"append\"\nsql = \"SELECT 1\"\n"
+        ))
     };
     for key in ["access_key_id", "secret_access_key", "session_token"] {
         let text = storage(&format!("{key} = \"hunter2\""));
         assert_one(
             &text,
             "job.toml:6:",
-            &format!("error[literal-secret]: storage.\"s3://b\".{key}: a secret must not"),
+            &format!("error[literal-secret]: storage.\"s3://lake\".{key}: a secret must not"),
         );
         assert!(!read(&text).unwrap_err().to_string().contains("hunter2"));
         assert!(read(&storage(&format!("{key} = {{ env = \"X\" }}"))).is_ok());
@@ -228,7 +230,7 @@ fn secrets_are_references() {
     assert_one(&storage("endpoint = \"h:9000\""), "job.toml:6:12: error[invalid-url]", "http://host:port");
     assert_one(&storage("region = { env = \"A B\" }"), "job.toml:6:10: error[invalid-value]", "environment variable");
     assert_one(&storage("region = { file = \"x\" }"), "job.toml:6:10: error[invalid-value]", "absolute path");
-    assert_one(&storage("").replace("s3://b", "/data"), "job.toml:5:10: error[invalid-url]", "s3://bucket");
+    assert_one(&storage("").replace("s3://lake", "/data"), "job.toml:5:10: error[invalid-url]", "s3://bucket");
 }
 
 #[test]
@@ -518,6 +520,38 @@ fn names_and_locations() {
     assert!(read(&other("name = \"a.b2\"")).is_ok());
     let twice = table("name = \"a.b\"\nfrom = \"rows\"\nmode = \"append\"\n") + SOURCE;
     assert_one(&twice, "job.toml:14:8: error[duplicate-name]: source.name", "name of the source in line 6");
+}
+
+#[test]
+fn columns_with_statistics_must_be_columns_where_these_are_declared() {
+    let job = |schema: &str, keys: &str, columns: &str| {
+        job(&format!(
+            "[[source]]\nname = \"rows\"\nformat = \"csv\"\npath = \"rows/\"\n{schema}\n\
+             [[table]]\nname = \"a.b\"\nmode = \"append\"\nfrom = \"Rows\"\n{keys}\n\
+             properties = {{ \"delta.dataSkippingStatsColumns\" = \"{columns}\" }}\n"
+        ))
+    };
+    let schema = "schema = { id = \"bigint\", \"b c\" = \"string\" }";
+    for (schema, keys, columns) in [
+        (schema, "", "id, `b c`,_rescued"),
+        (schema, "audit = true", "_run_id,id"),
+        // Inferred: known when the table is planned.
+        ("", "", "nothing"),
+    ] {
+        assert!(read(&job(schema, keys, columns)).is_ok(), "{columns}");
+    }
+    for (schema, columns, missing) in [
+        (schema.to_owned(), "id,idd", "'idd'; its columns are id, b c, _rescued"),
+        (format!("{schema}\nmode = \"drop\""), "_rescued", "'_rescued'; its columns are id, b c"),
+        (schema.to_owned(), "_run_id", "'_run_id'"),
+        (schema.to_owned(), "ID", "'ID'"),
+    ] {
+        let line = 15 + schema.lines().count() - 1;
+        let beginning = format!(
+            "job.toml:{line}:51: error[invalid-value]: table.properties.\"delta.dataSkippingStatsColumns\": the table has"
+        );
+        assert_one(&job(&schema, "", columns), &beginning, missing);
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::readers::explained;
 use crate::delta::columns::Columns;
 use crate::delta::files::{LiveFile, locate};
 use crate::stores::Stores;
@@ -90,7 +91,7 @@ impl Footers<'_> {
     /// The footer of a piece's file, without page indexes.
     ///
     /// # Errors
-    /// `invalid-job` when it is not a Parquet file, else the store's class.
+    /// `data-quality` (code `bad-file`) when it is not a Parquet file, or not all of one; else the store's class.
     pub(super) async fn read(&self, piece: &Piece) -> Result<Arc<ParquetMetaData>> {
         let (root, path) = locate(self.table, &piece.path)?;
         let store = self.stores.store(&root)?;
@@ -98,8 +99,13 @@ impl Footers<'_> {
         let footer = DFParquetMetadata::new(store.as_ref(), &meta)
             .with_file_metadata_cache(Some(self.cache.clone()))
             .with_page_index_policy(Some(PageIndexPolicy::Skip));
-        let footer = footer.fetch_metadata().await;
-        footer.map_err(|error| EngineError::from(error).within(format!("footer of data file '{}'", piece.path)))
+        match footer.fetch_metadata().await {
+            Ok(footer) => Ok(footer),
+            Err(error) => {
+                let error = EngineError::from(error).within("footer");
+                Err(explained(store.as_ref(), &meta, error).await)
+            }
+        }
     }
 }
 

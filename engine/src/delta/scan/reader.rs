@@ -9,13 +9,17 @@ use datafusion::datasource::physical_plan::parquet::{ParquetAccessPlan, RowGroup
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, FileSource, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
+use datafusion::error::DataFusionError;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr_adapter::PhysicalExprAdapterFactory;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::{StreamExt, TryStreamExt};
+use lake_proto::ErrorClass;
 use object_store::ObjectStore;
+use url::Url;
 
 use super::ids::FieldIds;
 use super::layout::Layout;
@@ -24,6 +28,7 @@ use super::readers::Readers;
 use crate::delta::columns::Mapping;
 use crate::delta::dv;
 use crate::delta::files::{locate, partition_value};
+use crate::error::{BAD_FILE, damage};
 use crate::stores::Stores;
 use crate::{EngineError, Result};
 
@@ -43,7 +48,8 @@ impl Reader {
     /// The rows of `pieces`, under physical names.
     ///
     /// # Errors
-    /// The store's class; `internal` for a damaged deletion vector or partition value.
+    /// The store's class; `data-quality` (code `bad-file`) for a damaged data file, also while rows are read;
+    /// `internal` for a damaged deletion vector or partition value.
     pub(super) async fn open(
         &self,
         pieces: Vec<Piece>,
@@ -147,6 +153,20 @@ impl Reader {
             .with_limit(self.limit)
             .with_expr_adapter(ids)
             .build();
-        Ok(DataSourceExec::from_data_source(config).execute(0, context.clone())?)
+        let rows = DataSourceExec::from_data_source(config).execute(0, context.clone())?;
+        let (schema, location) = (rows.schema(), self.layout.location.clone());
+        let rows = rows.map_err(move |error| damaged(&location, error));
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
+    }
+}
+
+/// What the Parquet reader complains about is the file, of which it does not tell the name.
+fn damaged(table: &Url, error: DataFusionError) -> DataFusionError {
+    match damage(&error) {
+        Some(why) => {
+            let message = format!("a data file of table '{table}' is damaged: {why}");
+            EngineError::new(ErrorClass::DataQuality, BAD_FILE, message).into()
+        }
+        None => error,
     }
 }

@@ -1,8 +1,9 @@
-//! DataFusion's cached Parquet readers, but an error keeps its type: theirs turns a store that is away while a footer
-//! is read into text, and then nobody can tell it from a broken file. Edge.
+//! DataFusion's cached Parquet readers, but an error keeps its type, and names the file: theirs turns a store that is
+//! away while a footer is read into text, and then nobody can tell it from a broken file. Edge.
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use datafusion::datasource::listing::PartitionedFile;
@@ -14,11 +15,18 @@ use datafusion::execution::cache::cache_manager::FileMetadataCache;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use object_store::ObjectStore;
+use lake_proto::ErrorClass;
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::ParquetMetaData;
+
+use crate::EngineError;
+use crate::error::BAD_FILE;
+
+/// How long the size of a file is asked for that could not be read: a store that is away is not waited for twice.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// Makes readers over one store; footers are kept in the runtime's cache.
 #[derive(Debug)]
@@ -56,13 +64,45 @@ struct Reader {
     cache: Arc<FileMetadataCache>,
 }
 
+/// A failure to read the data file that the log describes by `meta`, with its name. A file of another size than the log
+/// says was damaged: a store has no better answer to a read beyond its end than to a connection that is gone.
+pub(super) async fn explained(store: &dyn ObjectStore, meta: &ObjectMeta, error: EngineError) -> EngineError {
+    if error.class() == ErrorClass::Unavailable
+        && let Ok(Ok(found)) = tokio::time::timeout(LOOK, store.head(&meta.location)).await
+        && found.size != meta.size
+    {
+        let message = format!(
+            "data file '{}' is damaged: it has {} bytes, the log says {}",
+            meta.location, found.size, meta.size
+        );
+        return EngineError::new(ErrorClass::DataQuality, BAD_FILE, message);
+    }
+    error.within(format!("data file '{}'", meta.location))
+}
+
+async fn failed(store: &dyn ObjectStore, meta: &ObjectMeta, error: EngineError) -> ParquetError {
+    ParquetError::External(Box::new(explained(store, meta, error).await))
+}
+
 impl AsyncFileReader for Reader {
     fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, ParquetResult<Bytes>> {
-        self.inner.get_bytes(range)
+        async move {
+            match self.inner.get_bytes(range).await {
+                Ok(bytes) => Ok(bytes),
+                Err(error) => Err(failed(self.store.as_ref(), &self.file.object_meta, error.into()).await),
+            }
+        }
+        .boxed()
     }
 
     fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, ParquetResult<Vec<Bytes>>> {
-        self.inner.get_byte_ranges(ranges)
+        async move {
+            match self.inner.get_byte_ranges(ranges).await {
+                Ok(bytes) => Ok(bytes),
+                Err(error) => Err(failed(self.store.as_ref(), &self.file.object_meta, error.into()).await),
+            }
+        }
+        .boxed()
     }
 
     fn get_metadata<'a>(
@@ -74,10 +114,13 @@ impl AsyncFileReader for Reader {
                 .with_file_metadata_cache(Some(self.cache.clone()))
                 .with_metadata_size_hint(self.size_hint)
                 .with_page_index_policy(options.map(ArrowReaderOptions::column_index_policy));
-            footer.fetch_metadata().await.map_err(|error| {
-                let within = format!("footer of data file '{}'", self.file.object_meta.location);
-                ParquetError::External(Box::new(crate::EngineError::from(error).within(within)))
-            })
+            match footer.fetch_metadata().await {
+                Ok(footer) => Ok(footer),
+                Err(error) => {
+                    let error = EngineError::from(error).within("footer");
+                    Err(failed(self.store.as_ref(), &self.file.object_meta, error).await)
+                }
+            }
         }
         .boxed()
     }

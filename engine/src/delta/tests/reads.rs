@@ -191,6 +191,37 @@ async fn a_missing_data_file_is_named() {
 }
 
 #[tokio::test]
+async fn a_damaged_data_file_is_a_bad_file_and_not_read_again() {
+    let lake = lake(1);
+    let snapshot = numbers(&lake).await;
+    let files = data_files(&lake.path("t")).into_iter();
+    let file = files.max_by_key(|file| std::fs::metadata(file).unwrap().len()).unwrap();
+    let name = file.file_name().unwrap().to_str().unwrap().to_owned();
+    let whole = std::fs::read(&file).unwrap();
+    let damaged = |from: usize, to: usize| {
+        let mut bytes = whole.clone();
+        bytes[from..to].fill(0xff);
+        bytes
+    };
+    let size = whole.len();
+    for (what, bytes, text) in [
+        ("cut off", whole[..size / 2].to_vec(), name.as_str()),
+        ("empty", vec![], name.as_str()),
+        ("without magic", damaged(size - 4, size), name.as_str()),
+        ("with a broken footer", damaged(size - 8, size - 4), name.as_str()),
+        ("with broken pages", damaged(20, 200), lake.location("t").as_str()),
+    ] {
+        std::fs::write(&file, bytes).unwrap();
+        // Footers are kept in the memory of a runtime.
+        let fresh = super::lake(1);
+        let plan = fresh.plan(DeltaTableProvider::new(snapshot.clone()), "SELECT sum(n), max(s) FROM t").await;
+        let error = fresh.run(plan).await.unwrap_err();
+        assert_eq!((error.class(), error.code()), (lake_proto::ErrorClass::DataQuality, "bad-file"), "{what}: {error}");
+        assert!(!error.is_transient() && error.to_string().contains(text), "{what}: {error}");
+    }
+}
+
+#[tokio::test]
 async fn joins_push_their_filters_into_the_scan_and_stay_right() {
     let lake = lake(2);
     let snapshot = numbers(&lake).await;

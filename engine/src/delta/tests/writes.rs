@@ -237,6 +237,31 @@ async fn creating_twice_is_one_table_and_a_different_one_conflicts() {
 }
 
 #[tokio::test]
+async fn columns_with_statistics_must_be_columns_of_the_table() {
+    let lake = lake(1);
+    let inner = DataType::Struct(vec![Field::new("city", DataType::Utf8, true)].into());
+    let fields = vec![Field::new("n", DataType::Int64, true), Field::new("address", inner, true)];
+    let new = |columns: &str| NewTable {
+        name: "t".to_owned(),
+        schema: Arc::new(Schema::new(fields.clone())),
+        partition_by: vec![],
+        properties: [("delta.dataSkippingStatsColumns".to_owned(), columns.to_owned())].into(),
+    };
+    for columns in ["m", "n, m", "address.street", "n.city", "N"] {
+        let refusals = [
+            WriteSpec::create(&lake.location("t"), &new(columns), 1 << 20).map(|_| ()).unwrap_err(),
+            DeltaTable::create(&lake.stores, &lake.location("t"), &new(columns)).await.unwrap_err(),
+        ];
+        for error in refusals {
+            assert_eq!((error.class(), error.code()), (ErrorClass::InvalidJob, "delta-property"), "{columns}: {error}");
+            assert!(error.to_string().contains("its columns are n, address"), "{error}");
+        }
+    }
+    assert!(DeltaTable::open(&lake.stores, &lake.location("t")).await.unwrap().is_none());
+    DeltaTable::create(&lake.stores, &lake.location("t"), &new("n, `address.city`")).await.unwrap();
+}
+
+#[tokio::test]
 async fn racing_creations_make_one_table() {
     let lake = lake(1);
     let columns = [("n", DataType::Int32)];

@@ -64,7 +64,10 @@ impl Checks {
 
 /// NULL is a violation: a condition must be true.
 fn kept(check: &Check, batch: &RecordBatch) -> Result<BooleanArray> {
-    let within = |error: EngineError| error.within(format!("check '{}'", check.name));
+    let within = |error: EngineError| match check.kind {
+        CheckKind::Constraint => error.within(&check.name),
+        CheckKind::Warn | CheckKind::Drop | CheckKind::Fail => error.within(format!("expectation '{}'", check.name)),
+    };
     let value = check.expression.evaluate(batch).and_then(|value| value.into_array(batch.num_rows()));
     let value = value.map_err(|error| within(error.into()))?;
     let value = value.as_boolean_opt().ok_or_else(|| {
@@ -83,20 +86,18 @@ fn kept(check: &Check, batch: &RecordBatch) -> Result<BooleanArray> {
 pub(super) fn not_null(batch: &RecordBatch, schema: &arrow::datatypes::Schema, table: &str) -> Result<()> {
     for (column, field) in batch.columns().iter().zip(schema.fields()) {
         if !field.is_nullable() && column.null_count() > 0 {
-            return Err(violated(&format!("{} NOT NULL", field.name()), column.null_count() as u64, table));
+            let what = format!("constraint '{} NOT NULL'", field.name());
+            return Err(violated(&what, column.null_count() as u64, table));
         }
     }
     Ok(())
 }
 
-fn violated(name: &str, rows: u64, table: &str) -> EngineError {
+fn violated(what: &str, rows: u64, table: &str) -> EngineError {
     EngineError::new(
         ErrorClass::DataQuality,
         "constraint",
-        format!(
-            "constraint '{name}' of table '{table}' is violated by at least {}; nothing was written",
-            counted(rows, "row")
-        ),
+        format!("{what} of table '{table}' is violated by at least {}; nothing was written", counted(rows, "row")),
     )
 }
 
@@ -119,7 +120,8 @@ mod tests {
     fn positive(kind: CheckKind) -> Check {
         let schema = Schema::new(vec![Field::new("a", DataType::Int32, true)]);
         let expression = binary(col("a", &schema).unwrap(), Operator::Gt, lit(0), &schema).unwrap();
-        Check { name: "positive".to_owned(), expression, kind }
+        let name = if kind == CheckKind::Constraint { "constraint 'positive'" } else { "positive" };
+        Check { name: name.to_owned(), expression, kind }
     }
 
     #[test]
@@ -140,6 +142,7 @@ mod tests {
         assert_eq!(checks.apply(batch(), "t").unwrap().num_rows(), 2);
         let error = Checks::new(vec![positive(CheckKind::Constraint)]).apply(batch(), "t").unwrap_err();
         assert_eq!((error.class(), error.code()), (ErrorClass::DataQuality, "constraint"));
-        assert!(error.to_string().contains("2 rows") && error.to_string().contains("'positive'"), "{error}");
+        let expected = "constraint 'positive' of table 't' is violated by at least 2 rows; nothing was written";
+        assert_eq!(error.to_string(), expected);
     }
 }

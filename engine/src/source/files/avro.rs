@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use super::input::{Blocks, BlocksReader, OpenFile};
 use super::schema;
-use crate::error::find_own;
+use crate::error::{find_own, words};
 use crate::sql_type::sql_type;
 use crate::{EngineError, Result};
 
@@ -92,10 +92,11 @@ fn shaped(file: &OpenFile, batch: &RecordBatch, output: &SchemaRef) -> Result<Re
                     ErrorClass::DataQuality,
                     "bad-record",
                     format!(
-                        "'{}' column '{}' cannot be read as {}: {error}",
+                        "'{}' column '{}' cannot be read as {}: {}",
                         file.name,
                         field.name(),
-                        sql_type(field.data_type())
+                        sql_type(field.data_type()),
+                        words::of_arrow(&error)
                     ),
                 )
             })?,
@@ -112,7 +113,7 @@ fn damaged(file: &OpenFile, error: &ArrowError) -> EngineError {
         ArrowError::IoError(_, inner) => find_own(inner),
         _ => None,
     };
-    own.unwrap_or_else(|| file.bad(error))
+    own.unwrap_or_else(|| file.bad(words::of_arrow(error)))
 }
 
 /// Remembers the last bytes that passed.

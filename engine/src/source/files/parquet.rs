@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use arrow::error::ArrowError;
 use bytes::Bytes;
 use chrono::DateTime;
 use datafusion::config::TableParquetOptions;
@@ -36,6 +35,7 @@ use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataR
 use super::input::OpenFile;
 use super::listing::{Listing, SourceFile};
 use super::schema;
+use crate::error::{damage, find_classed, words};
 use crate::{EngineError, Result};
 
 const CONCURRENT_FOOTERS: usize = 16;
@@ -241,19 +241,22 @@ pub(super) fn read(read: &Read<'_>, context: &Arc<TaskContext>) -> Result<BoxStr
 
 /// What a read error says about the file, unless a store or the memory pool is behind it.
 fn damaged(file: &OpenFile, error: DataFusionError) -> EngineError {
-    if let Some(cause) = crate::error::find_classed(&error) {
-        return if cause.code() == "parquet" { file.bad(error.strip_backtrace()) } else { cause };
+    if let Some(why) = damage(&error) {
+        return file.bad(why);
+    }
+    if let Some(cause) = find_classed(&error) {
+        return cause;
     }
     match error.find_root() {
-        DataFusionError::ParquetError(_) => file.bad(error.strip_backtrace()),
-        DataFusionError::ArrowError(arrow, _) => match arrow.as_ref() {
-            ArrowError::ParquetError(text) => file.bad(text),
-            other => EngineError::new(
-                ErrorClass::DataQuality,
-                "bad-record",
-                format!("'{}' has a value that is not of its column's declared type: {other}", file.name),
+        DataFusionError::ArrowError(arrow, _) => EngineError::new(
+            ErrorClass::DataQuality,
+            "bad-record",
+            format!(
+                "'{}' has a value that is not of its column's declared type: {}",
+                file.name,
+                words::of_arrow(arrow)
             ),
-        },
+        ),
         _ => EngineError::from(error).within(format!("cannot read '{}'", file.name)),
     }
 }

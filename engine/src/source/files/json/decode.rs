@@ -195,11 +195,10 @@ impl RecordDecoder for JsonDecoder {
             let lines: Vec<&str> = spans.iter().filter_map(|span| text.get(span.clone())).collect();
             let mut faults = Vec::new();
             let mut decoded = vec![None; self.plan.columns().len()];
-            if !self.wanted.is_empty() || self.plan.minds_faults() {
-                for (array, column) in self.columns(&lines, &mut faults)?.into_iter().zip(&self.wanted) {
-                    if let Some(place) = decoded.get_mut(*column) {
-                        *place = Some(array);
-                    }
+            // Also when no column is wanted: a line that holds no object is counted in every mode.
+            for (array, column) in self.columns(&lines, &mut faults)?.into_iter().zip(&self.wanted) {
+                if let Some(place) = decoded.get_mut(*column) {
+                    *place = Some(array);
                 }
             }
             let raw = |row: usize| lines.get(row).copied().unwrap_or_default();

@@ -102,3 +102,38 @@ async fn records_that_do_not_parse_are_counted_once_however_often_they_are_read(
         assert!(found.len() < 2 && found.iter().all(|found| found.source == "src"));
     }
 }
+
+#[tokio::test]
+async fn lines_that_do_not_parse_are_counted_and_judged_also_when_no_column_is_read() {
+    let fixture = Fixture::new();
+    let json = ["{\"a\":1,\"b\":\"x\"}", "{\"a\":2,", "no json", "[1]", "{\"a\":3}{\"a\":4}", "null", "{\"a\":5}"];
+    // Enough good lines that some are decoded together, and some beside a bad one.
+    let good = "{\"a\":7,\"b\":\"y\"}\n".repeat(200);
+    fixture.write("in.json", format!("{good}{}\n{good}", json.join("\n")));
+    fixture.write("in.csv", format!("a,b\n{}1,x\n2\n3,y,z\n4,\"open\n", "7,y\n".repeat(400)));
+    for (format, name, good, bad) in
+        [(FileFormat::Json, "in.json", 402_usize, 5_u64), (FileFormat::Csv, "in.csv", 401, 3)]
+    {
+        let total = good + usize::try_from(bad).unwrap();
+        for (mode, rows) in [(ParseMode::Drop, good), (ParseMode::Permissive, total)] {
+            let mut source = fixture.source(format, name, mode);
+            source.schema = declared(&[("a", ColumnType::String), ("b", ColumnType::String)]);
+            for sql in ["SELECT count(*) AS n FROM src", "SELECT 1 AS one FROM src"] {
+                let plan = fixture.plan(&source, sql).await.unwrap();
+                let batches = collect(plan.clone(), fixture.context.task_ctx()).await.unwrap();
+                let found: usize = match sql.contains("count") {
+                    true => super::rows(&batches)[1].parse().unwrap(),
+                    false => batches.iter().map(RecordBatch::num_rows).sum(),
+                };
+                assert_eq!(found, rows, "{name} {mode:?} {sql}");
+                let counted = malformed::found(&plan);
+                assert_eq!(counted.first().map(malformed::Malformed::records), Some(bad), "{name} {mode:?} {sql}");
+            }
+        }
+        let mut source = fixture.source(format, name, ParseMode::FailFast);
+        source.schema = declared(&[("a", ColumnType::String), ("b", ColumnType::String)]);
+        let error = fixture.rows(&source, "SELECT count(*) AS n FROM src").await.unwrap_err();
+        assert_eq!(error.code(), "bad-record", "{error}");
+        assert!(error.to_string().contains(&format!("{name}' line ")), "{error}");
+    }
+}
