@@ -6,11 +6,14 @@ use std::fmt;
 use std::io;
 
 use arrow::error::ArrowError;
+use arrow_flight::error::FlightError;
 use ballista_core::error::BallistaError;
 use datafusion::error::DataFusionError;
 use datafusion::parquet::errors::ParquetError;
 use deltalake_core::DeltaTableError;
+use lake_proto::error::names_class;
 use lake_proto::{ErrorClass, Fault};
+use tonic::Status;
 
 /// What engine functions return.
 pub type Result<T, E = EngineError> = std::result::Result<T, E>;
@@ -219,16 +222,42 @@ fn classify(error: &(dyn Error + 'static)) -> Option<EngineError> {
             _ => None,
         };
     }
-    if let Some(ArrowError::ExternalError(inner)) = error.downcast_ref::<ArrowError>() {
-        return find_classed(inner.as_ref());
+    if let Some(error) = error.downcast_ref::<ArrowError>() {
+        return match error {
+            ArrowError::ExternalError(inner) => find_classed(inner.as_ref()),
+            ArrowError::IoError(_, inner) => find_classed(inner),
+            // Nothing that a user has is read as IPC: these are rows between tasks, and what sent them is gone or broke.
+            ArrowError::IpcError(text) => Some(EngineError::unavailable("shuffle-fetch", text.clone())),
+            _ => None,
+        };
     }
-    if let Some(ArrowError::IoError(_, inner)) = error.downcast_ref::<ArrowError>() {
-        return find_classed(inner);
+    if let Some(error) = error.downcast_ref::<FlightError>() {
+        return match error {
+            FlightError::Tonic(status) => Some(classify_status(status)),
+            FlightError::Arrow(inner) => find_classed(inner),
+            FlightError::ExternalError(inner) => find_classed(inner.as_ref()),
+            FlightError::ProtocolError(text) | FlightError::DecodeError(text) => {
+                Some(EngineError::unavailable("shuffle-fetch", text.clone()))
+            }
+            FlightError::NotYetImplemented(_) => None,
+        };
+    }
+    if let Some(status) = error.downcast_ref::<Status>() {
+        return Some(classify_status(status));
     }
     if let Some(ParquetError::External(inner)) = error.downcast_ref::<ParquetError>() {
         return find_classed(inner.as_ref());
     }
     None
+}
+
+/// What ended a stream of rows between tasks: the words of one of our services, which name their class, or a connection
+/// that broke.
+fn classify_status(status: &Status) -> EngineError {
+    if names_class(status) {
+        return Fault::from(status.clone()).into();
+    }
+    EngineError::unavailable("shuffle-fetch", status.to_string())
 }
 
 fn unreadable_parquet(error: &ParquetError) -> EngineError {
@@ -307,10 +336,10 @@ fn classify_io(error: &io::Error) -> Option<EngineError> {
 fn classify_ballista(error: &BallistaError) -> Option<EngineError> {
     let (class, code) = match error {
         BallistaError::FetchFailed(..) => (ErrorClass::Unavailable, "shuffle-fetch"),
-        BallistaError::TonicError(_)
-        | BallistaError::GrpcError(_)
-        | BallistaError::GrpcConnectionError(_)
-        | BallistaError::GrpcActionError(_) => (ErrorClass::Unavailable, "transport"),
+        BallistaError::GrpcError(status) => return Some(classify_status(status)),
+        BallistaError::TonicError(_) | BallistaError::GrpcConnectionError(_) | BallistaError::GrpcActionError(_) => {
+            (ErrorClass::Unavailable, "transport")
+        }
         BallistaError::Cancelled => (ErrorClass::Cancelled, "cancelled"),
         BallistaError::IoError(inner) => return classify_io(inner),
         _ => return None,
