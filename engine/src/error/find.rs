@@ -4,11 +4,14 @@ use std::error::Error;
 use std::io;
 
 use arrow::error::ArrowError;
+use arrow_flight::error::FlightError;
 use ballista_core::error::BallistaError;
 use datafusion::error::DataFusionError;
 use datafusion::parquet::errors::ParquetError;
 pub(super) use delta_kernel::Error as KernelError;
-use lake_proto::ErrorClass;
+use lake_proto::error::names_class;
+use lake_proto::{ErrorClass, Fault};
+use tonic::Status;
 
 use super::plain::plain;
 use super::{EngineError, words};
@@ -108,14 +111,39 @@ fn classify(error: &(dyn Error + 'static)) -> Option<EngineError> {
             ArrowError::ExternalError(inner) => find_boxed(inner.as_ref()),
             ArrowError::IoError(_, inner) => find_classed(inner),
             ArrowError::ParquetError(text) => Some(unreadable(&plain(text))),
+            // Nothing that a user has is read as IPC: these are rows between tasks, and what sent them is gone or broke.
+            ArrowError::IpcError(text) => Some(EngineError::unavailable("shuffle-fetch", text.clone())),
             _ => None,
         };
+    }
+    if let Some(error) = error.downcast_ref::<FlightError>() {
+        return match error {
+            FlightError::Tonic(status) => Some(classify_status(status)),
+            FlightError::Arrow(inner) => find_classed(inner),
+            FlightError::ExternalError(inner) => find_classed(inner.as_ref()),
+            FlightError::ProtocolError(text) | FlightError::DecodeError(text) => {
+                Some(EngineError::unavailable("shuffle-fetch", text.clone()))
+            }
+            FlightError::NotYetImplemented(_) => None,
+        };
+    }
+    if let Some(status) = error.downcast_ref::<Status>() {
+        return Some(classify_status(status));
     }
     if let Some(error) = error.downcast_ref::<ParquetError>() {
         let ParquetError::External(inner) = error else { return None };
         return if is_cut_off(inner.as_ref()) { Some(unreadable_parquet(error)) } else { find_classed(inner.as_ref()) };
     }
     error.downcast_ref::<KernelError>().and_then(classify_kernel)
+}
+
+/// What ended a stream of rows between tasks: the words of one of our services, which name their class, or a connection
+/// that broke.
+fn classify_status(status: &Status) -> EngineError {
+    if names_class(status) {
+        return Fault::from(status.clone()).into();
+    }
+    EngineError::unavailable("shuffle-fetch", status.to_string())
 }
 
 fn classify_datafusion(error: &DataFusionError) -> Option<EngineError> {
@@ -239,10 +267,10 @@ pub(super) fn classify_io(error: &io::Error) -> Option<EngineError> {
 pub(super) fn classify_ballista(error: &BallistaError) -> Option<EngineError> {
     let (class, code) = match error {
         BallistaError::FetchFailed(..) => (ErrorClass::Unavailable, "shuffle-fetch"),
-        BallistaError::TonicError(_)
-        | BallistaError::GrpcError(_)
-        | BallistaError::GrpcConnectionError(_)
-        | BallistaError::GrpcActionError(_) => (ErrorClass::Unavailable, "transport"),
+        BallistaError::GrpcError(status) => return Some(classify_status(status)),
+        BallistaError::TonicError(_) | BallistaError::GrpcConnectionError(_) | BallistaError::GrpcActionError(_) => {
+            (ErrorClass::Unavailable, "transport")
+        }
         BallistaError::Cancelled => (ErrorClass::Cancelled, "cancelled"),
         BallistaError::IoError(inner) => return classify_io(inner),
         _ => return None,

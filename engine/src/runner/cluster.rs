@@ -91,10 +91,10 @@ impl ClusterRunner {
                 request.replaces = replaces.map(|id| id.to_string()).unwrap_or_default();
                 client.run_query(request).await
             }
-            Call::Attach { id, accepted, attachment } => {
+            Call::Attach { id, accepted, attachment, spent } => {
                 request.query_id = id.to_string();
                 let (query, accepted) = (Some(request), Some(accepted));
-                client.attach_query(v1::AttachQueryRequest { query, accepted, attachment }).await
+                client.attach_query(v1::AttachQueryRequest { query, accepted, attachment, spent }).await
             }
         };
         let status = match answer {
@@ -127,8 +127,9 @@ async fn follow(
     while let Some(event) = events.message().await.map_err(Fault::from)? {
         match event.event {
             Some(Event::Accepted(accepted)) => course.taken(accepted),
-            Some(Event::Progress(stages)) => {
-                progress.send_replace(stages.stages);
+            Some(Event::Progress(v1::QueryProgress { stages, spent })) => {
+                course.told(spent);
+                progress.send_replace(stages);
             }
             Some(Event::Result(result)) => {
                 let task = result.task_index;

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use lake_proto::QueryId;
-use lake_proto::v1::QueryAccepted;
+use lake_proto::v1::{QueryAccepted, RetriesSpent};
 
 /// Masters that may be lost one after the other while they run a query under one id.
 const MAX_LOSSES: u32 = 16;
@@ -21,6 +21,8 @@ pub(super) struct Course {
     replaces: Option<QueryId>,
     /// What the master that took the query said of it.
     accepted: Option<QueryAccepted>,
+    /// What it has used up of its budgets, as a master told it last.
+    spent: Option<RetriesSpent>,
     losses: u32,
     /// Calls to attach this id, answered or not: a master that took one and was lost may have started attempts.
     attachments: u32,
@@ -33,7 +35,7 @@ pub(super) enum Call {
     /// Run the query.
     Submit { id: QueryId, replaces: Option<QueryId> },
     /// Go on with it.
-    Attach { id: QueryId, accepted: QueryAccepted, attachment: u32 },
+    Attach { id: QueryId, accepted: QueryAccepted, attachment: u32, spent: Option<RetriesSpent> },
 }
 
 /// Whether it is worth another call.
@@ -47,7 +49,7 @@ pub(super) enum Outlook {
 
 impl Course {
     pub(super) const fn new(id: QueryId) -> Self {
-        Self { id, replaces: None, accepted: None, losses: 0, attachments: 0, resubmissions: 0 }
+        Self { id, replaces: None, accepted: None, spent: None, losses: 0, attachments: 0, resubmissions: 0 }
     }
 
     pub(super) const fn id(&self) -> &QueryId {
@@ -60,7 +62,7 @@ impl Course {
         match self.accepted.filter(|_| self.losses > 0) {
             Some(accepted) => {
                 self.attachments += 1;
-                Call::Attach { id, accepted, attachment: self.attachments }
+                Call::Attach { id, accepted, attachment: self.attachments, spent: self.spent.clone() }
             }
             None => Call::Submit { id, replaces: self.replaces.clone() },
         }
@@ -69,6 +71,11 @@ impl Course {
     /// A master runs the query.
     pub(super) fn taken(&mut self, accepted: QueryAccepted) {
         self.accepted = Some(accepted);
+    }
+
+    /// The master that runs the query says what of its budgets is used up; nothing when it does not say.
+    pub(super) fn told(&mut self, spent: Option<RetriesSpent>) {
+        self.spent = spent.or_else(|| self.spent.take());
     }
 
     /// A master that ran the query, or was about to, is lost.
@@ -97,13 +104,16 @@ impl Course {
             return Outlook::Hopeless;
         }
         self.replaces = Some(std::mem::replace(&mut self.id, fresh));
-        (self.accepted, self.losses, self.attachments) = (None, 0, 0);
+        // Another query: it may be cut otherwise, and begins with whole budgets.
+        (self.accepted, self.spent, self.losses, self.attachments) = (None, None, 0, 0);
         Outlook::Again(PAUSE * (1 << (self.resubmissions - 1)))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use lake_proto::v1::TaskFailures;
+
     use super::*;
 
     const CUT: QueryAccepted = QueryAccepted { total_cores: 4, largest_cores: 2, digest: 9 };
@@ -117,7 +127,12 @@ mod tests {
     }
 
     fn attach(number: u32, attachment: u32) -> Call {
-        Call::Attach { id: id(number), accepted: CUT, attachment }
+        Call::Attach { id: id(number), accepted: CUT, attachment, spent: None }
+    }
+
+    fn spent(failures: u32) -> Option<RetriesSpent> {
+        let task_failures = vec![TaskFailures { stage_id: 1, task_index: 0, failures }];
+        Some(RetriesSpent { worker_losses: vec![], task_failures })
     }
 
     #[test]
@@ -132,6 +147,27 @@ mod tests {
         course.taken(CUT);
         course.lost(id(4));
         assert_eq!(course.next_call(), attach(1, 3));
+    }
+
+    #[test]
+    fn what_a_query_has_used_up_goes_with_it_to_every_leader_and_not_into_a_fresh_query() {
+        let mut course = Course::new(id(1));
+        course.next_call();
+        course.taken(CUT);
+        course.told(spent(1));
+        course.told(spent(2));
+        // The end of the query, or a master of an earlier release.
+        course.told(None);
+        course.lost(id(2));
+        let goes_on = |attachment| Call::Attach { id: id(1), accepted: CUT, attachment, spent: spent(2) };
+        assert_eq!(course.next_call(), goes_on(1));
+        course.unanswered(id(3));
+        assert_eq!(course.next_call(), goes_on(2));
+        course.refused(id(4));
+        course.next_call();
+        course.taken(CUT);
+        course.lost(id(5));
+        assert_eq!(course.next_call(), attach(4, 1));
     }
 
     #[test]

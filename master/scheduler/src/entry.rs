@@ -140,7 +140,7 @@ impl Answer {
         links: &BTreeMap<WorkerId, Link>,
     ) -> Self {
         let mut answer = Self { events: Vec::with_capacity(pieces.len() + 2), holders: BTreeSet::new() };
-        answer.events.push(progress(stages));
+        answer.events.push(progress(stages, None));
         let tasks = u32::try_from(pieces.len()).unwrap_or(u32::MAX);
         for piece in pieces {
             let mut result = v1::TaskResult { task_index: piece.task.0, ..v1::TaskResult::default() };
@@ -179,9 +179,9 @@ impl Answer {
     }
 }
 
-/// The event that shows the stages.
-pub(crate) fn progress(stages: Vec<v1::StageProgress>) -> v1::QueryEvent {
-    event(v1::query_event::Event::Progress(v1::QueryProgress { stages }))
+/// The event that shows the stages, and what the query has used up of its budgets while it runs.
+pub(crate) fn progress(stages: Vec<v1::StageProgress>, spent: Option<v1::RetriesSpent>) -> v1::QueryEvent {
+    event(v1::query_event::Event::Progress(v1::QueryProgress { stages, spent }))
 }
 
 /// The event that says how the query was cut.

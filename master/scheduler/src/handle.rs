@@ -11,10 +11,11 @@ use crate::choice::Cluster;
 use crate::compute::Compute;
 use crate::cut;
 use crate::overview::Overview;
-use crate::owner::{Message, Owner, Start, Submission};
+use crate::owner::{Attachment, Message, Owner, Start, Submission};
 use crate::pace::TaskPolicy;
 use crate::plan::{self, Planner};
 use crate::settings::SchedulerSettings;
+use crate::spent;
 
 /// Messages that may wait for the owner; senders beyond this wait for a place.
 const WAITING_MESSAGES: usize = 1_024;
@@ -147,12 +148,15 @@ impl Scheduler {
         cores_cap: Option<u32>,
         request: v1::AttachQueryRequest,
     ) -> Result<mpsc::Receiver<v1::QueryEvent>, Fault> {
-        let v1::AttachQueryRequest { query, accepted, attachment } = request;
-        let (Some(query), Some(accepted), 1..) = (query, accepted, attachment) else {
+        let v1::AttachQueryRequest { query, accepted, attachment: number, spent } = request;
+        let (Some(query), Some(accepted), 1..) = (query, accepted, number) else {
             let message = "a query is attached without its request, its cut or its number of attachments";
             return Err(Fault::new(ErrorClass::InvalidJob, "request", message));
         };
-        Box::pin(self.start_query(app, cores_cap, query, Some(accepted), Start::Attached { attachment })).await
+        // A driver of an earlier release says nothing of what is spent.
+        let spent = spent.map(spent::recalled).unwrap_or_default();
+        let start = Start::Attached(Attachment { number, spent });
+        Box::pin(self.start_query(app, cores_cap, query, Some(accepted), start)).await
     }
 
     async fn start_query(

@@ -40,6 +40,7 @@ mod plan;
 mod progress;
 mod services;
 mod settings;
+mod spent;
 mod stash;
 mod status;
 mod uncuttable;

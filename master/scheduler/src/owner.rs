@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use lake_proto::{AppId, Fault, QueryId, WorkerId, v1};
-use lake_scheduler_core::{Event, Launch, Queries};
+use lake_scheduler_core::{Event, Launch, Queries, Spent};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -103,14 +103,23 @@ pub(crate) enum Start {
     /// From nothing, and in the place of another one, if any.
     Fresh { replaces: Option<QueryId> },
     /// With what earlier leaders have left of it.
-    Attached { attachment: u32 },
+    Attached(Attachment),
+}
+
+/// What the driver of a query says of it to another leader.
+#[derive(Debug, Clone)]
+pub(crate) struct Attachment {
+    /// How often it has been attached, this time included.
+    pub(crate) number: u32,
+    /// As an earlier leader has told it.
+    pub(crate) spent: Spent,
 }
 
 impl Start {
-    const fn attachment(&self) -> Option<u32> {
+    const fn attachment(&self) -> Option<&Attachment> {
         match self {
             Self::Fresh { .. } => None,
-            Self::Attached { attachment } => Some(*attachment),
+            Self::Attached(attachment) => Some(attachment),
         }
     }
 }

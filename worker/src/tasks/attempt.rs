@@ -80,7 +80,8 @@ pub(super) async fn run_plan(
 
 /// The plan came from our own master: if it does not decode, that is never the author's fault.
 fn undecodable(error: EngineError) -> Failed {
-    let error = if error.class() == ErrorClass::InvalidJob {
+    // Rows within a plan travel as IPC, which otherwise is between tasks.
+    let error = if error.class() == ErrorClass::InvalidJob || error.code() == "shuffle-fetch" {
         EngineError::new(ErrorClass::Internal, "plan-decode", error.0.message)
     } else {
         error

@@ -41,7 +41,9 @@ impl Failed {
     /// nothing of the user's, so an error without a class of its own is the disk's or ours.
     pub(super) fn of_writer(error: DataFusionError, directory: &Path) -> Self {
         let classed = EngineError::from(error);
-        if classed.class() != ErrorClass::InvalidJob {
+        // What cannot be written as IPC looks like what cannot be read.
+        let is_unclear = classed.class() == ErrorClass::InvalidJob || classed.code() == "shuffle-fetch";
+        if !is_unclear {
             return Self::from(classed);
         }
         let free = host::disk(directory).free_bytes;
@@ -108,6 +110,9 @@ mod tests {
     use std::io;
     use std::sync::Arc;
 
+    use arrow_flight::error::FlightError;
+    use tonic::Status;
+
     use super::*;
 
     fn fetch_failed() -> BallistaError {
@@ -125,6 +130,43 @@ mod tests {
         assert!(failed.transient);
         let message = failed.into_message();
         assert_eq!(message.fetch.unwrap().stage_id, 3);
+    }
+
+    /// Where the worker that had the rows is not named, its loss is noticed elsewhere; the attempt is tried again until
+    /// then.
+    #[test]
+    fn a_fetch_that_breaks_is_unavailable_in_every_form_that_it_takes() {
+        let ipc = || ArrowError::IpcError("error reading a body from connection".to_owned());
+        let status = || Status::unknown("h2 protocol error: error reading a body from connection");
+        let external = |error: BallistaError| DataFusionError::External(Box::new(error));
+        let forms = [
+            // The connection breaks before the schema has arrived.
+            external(BallistaError::ArrowError(Box::new(ipc()))),
+            external(BallistaError::DataFusionError(Box::new(ipc().into()))),
+            // It breaks between two batches, or within one.
+            DataFusionError::from(ipc()),
+            DataFusionError::from(ArrowError::from_external_error(Box::new(status()))),
+            DataFusionError::from(ArrowError::from_external_error(Box::new(external(BallistaError::from(ipc()))))),
+            DataFusionError::External(Box::new(FlightError::Tonic(Box::new(status())))),
+            DataFusionError::External(Box::new(FlightError::DecodeError("not a message".to_owned()))),
+            external(BallistaError::GrpcError(Box::new(status()))),
+        ];
+        for form in forms {
+            let text = format!("{form:?}");
+            let wrapped = DataFusionError::Shared(Arc::new(form.context("joining")));
+            let failed = Failed::of_plan(&Arc::new(wrapped));
+            assert_eq!(
+                (failed.fault.class, failed.fault.code.as_str()),
+                (ErrorClass::Unavailable, "shuffle-fetch"),
+                "{text}"
+            );
+            assert!(failed.transient && failed.fetch.is_none(), "{text}");
+        }
+        // What one of our services refuses keeps its class.
+        let stale = Status::from(Fault::new(ErrorClass::Conflict, "stale-epoch", "a newer driver has it"));
+        let refused = DataFusionError::External(Box::new(FlightError::Tonic(Box::new(stale))));
+        let failed = Failed::of_plan(&Arc::new(refused));
+        assert_eq!((failed.fault.class, failed.transient), (ErrorClass::Conflict, false));
     }
 
     #[test]
@@ -145,6 +187,8 @@ mod tests {
         let unclear = || DataFusionError::Execution("shuffle writer drain panicked".to_owned());
         let failed = Failed::of_writer(unclear(), Path::new("/"));
         assert_eq!((failed.fault.class, failed.transient), (ErrorClass::Internal, false));
+        let unwritten = DataFusionError::from(ArrowError::IpcError("a writer that is closed".to_owned()));
+        assert_eq!(Failed::of_writer(unwritten, Path::new("/")).fault.code, "shuffle-write");
         // A directory that cannot be asked counts as full: it may be gone with its disk.
         let failed = Failed::of_writer(unclear(), Path::new("/no/such/directory"));
         assert_eq!(failed.fault.code, "disk-full");

@@ -15,6 +15,7 @@ use crate::event::{Action, Kept, QueryDefinition};
 use crate::ids::{Attempt, AttemptRef, StageId, TaskIndex};
 use crate::queries::Queries;
 use crate::query::{Graph, Phase};
+use crate::retry::Spent;
 
 /// What earlier leaders have left of a query, as its workers report it.
 #[derive(Debug, Clone)]
@@ -26,6 +27,8 @@ pub struct Remains<O> {
     pub outputs: Vec<HeldOutput<O>>,
     /// Attempts that still run.
     pub attempts: Vec<HeldAttempt>,
+    /// As [`Queries::spent`] was at an earlier leader, the later the better.
+    pub spent: Spent,
 }
 
 /// An output that a worker holds.
@@ -100,6 +103,7 @@ impl<O> Queries<O> {
 
 impl<O> Graph<O> {
     fn adopt(&mut self, left: Remains<O>, is_known: impl Fn(&WorkerId) -> bool) -> Taken {
+        self.recall(left.spent);
         let first = self.count_from(left.attachment);
         let is_usable = |origin: &Origin| origin.attempt < first && is_known(&origin.worker);
         let mut outputs: BTreeMap<StageId, Vec<HeldOutput<O>>> = BTreeMap::new();

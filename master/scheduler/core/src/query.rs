@@ -8,7 +8,7 @@ use lake_proto::{AppId, ErrorClass, Fault, QueryId, WorkerId};
 use crate::event::{Outcome, QueryDefinition, ResultPiece};
 use crate::ids::{Attempt, StageId, TaskIndex};
 use crate::ledger::Booking;
-use crate::retry::{self, Clock, Verdict};
+use crate::retry::{self, Clock, Spent, Verdict};
 use crate::stage::Stage;
 
 #[derive(Debug)]
@@ -31,7 +31,8 @@ pub(crate) struct Graph<O> {
     consumers: BTreeMap<StageId, BTreeSet<StageId>>,
     result: StageId,
     next_attempt: u64,
-    losses: u32,
+    /// Workers that it has lost while it needed them, each with the stages that it ran tasks of.
+    losses: BTreeMap<WorkerId, BTreeSet<StageId>>,
 }
 
 impl<O> Query<O> {
@@ -63,7 +64,7 @@ impl<O> Query<O> {
         if graph.last_key_value().is_some_and(|(last, _)| *last != result) {
             return Err(invalid(format!("the result stage {result} does not have the greatest number")));
         }
-        let graph = Graph { stages: graph, consumers, result, next_attempt: 1, losses: 0 };
+        let graph = Graph { stages: graph, consumers, result, next_attempt: 1, losses: BTreeMap::new() };
         Ok(Self { id, app, phase: Phase::Running(graph) })
     }
 }
@@ -183,8 +184,12 @@ impl<O> Graph<O> {
     pub(crate) fn worker_lost(&mut self, query: &QueryId, worker: &WorkerId) -> Verdict {
         let demanded = self.demanded();
         let mut is_hit = false;
+        let mut ran = BTreeSet::new();
         for (id, stage) in &mut self.stages {
             let running = stage.lose_running(worker);
+            if running > 0 {
+                ran.insert(*id);
+            }
             // Outputs that nobody needs now may be needed after the next loss, so they are given up as well; they
             // are made again only if that happens.
             let held = stage.lose_held(worker);
@@ -193,10 +198,33 @@ impl<O> Graph<O> {
         if !is_hit {
             return Verdict::GoOn;
         }
-        self.losses += 1;
-        let culprits = self.stages.iter().filter(|(_, stage)| stage.worker_losses > 0);
-        let culprits = culprits.map(|(id, stage)| (stage.worker_losses, retry::named(*id, &stage.operators)));
-        retry::after_worker_loss(self.losses, query, worker, culprits.collect())
+        self.losses.entry(worker.clone()).or_default().extend(ran);
+        let culprits = self.stages.iter().map(|(id, stage)| {
+            let lost = self.losses.values().filter(|ran| ran.contains(id)).count();
+            (lost, retry::named(*id, &stage.operators))
+        });
+        let culprits = culprits.filter(|(lost, _)| *lost > 0).collect();
+        retry::after_worker_loss(self.losses.len(), query, worker, culprits)
+    }
+
+    /// What it has used up of its budgets.
+    pub(crate) fn spent(&self) -> Spent {
+        let failures = |(id, stage): (&StageId, &Stage<O>)| {
+            let id = *id;
+            stage.failures().map(move |(task, failures)| ((id, task), failures)).collect::<Vec<_>>()
+        };
+        let task_failures = self.stages.iter().flat_map(failures).collect();
+        Spent { worker_losses: self.losses.clone(), task_failures }
+    }
+
+    /// It had used up so much under an earlier leader.
+    pub(crate) fn recall(&mut self, spent: Spent) {
+        self.losses.extend(spent.worker_losses);
+        for ((id, task), failures) in spent.task_failures {
+            if let Some(stage) = self.stages.get_mut(&id) {
+                stage.recall_failures(task, failures);
+            }
+        }
     }
 
     /// Whether `worker` holds an output that somebody still reads, or will read.

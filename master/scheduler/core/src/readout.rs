@@ -7,6 +7,7 @@ use crate::fleet::Standing;
 use crate::ids::{Attempt, AttemptRef, StageId, TaskIndex};
 use crate::queries::Queries;
 use crate::query::{Phase, Query};
+use crate::retry::Spent;
 
 /// The output of one done task, as a reader finds it.
 #[derive(Debug)]
@@ -75,6 +76,15 @@ impl<O> Queries<O> {
     pub fn lineage(&self, query: &QueryId, stage: StageId) -> u64 {
         let Some(Phase::Running(graph)) = self.find(query).map(|query| &query.phase) else { return 0 };
         graph.stages.get(&stage).and_then(|stage| stage.lineage).unwrap_or(0)
+    }
+
+    /// What a query that has not ended has used up of its budgets: to be kept by its driver, and given back when the query
+    /// is attached to another leader.
+    pub fn spent(&self, query: &QueryId) -> Option<Spent> {
+        match &self.find(query)?.phase {
+            Phase::Running(graph) => Some(graph.spent()),
+            Phase::Ended => None,
+        }
     }
 
     /// The stages of a query that has not ended.

@@ -1,5 +1,6 @@
 //! How often what is tried again, and what a query ends with when that is used up. Pure.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use lake_proto::{ErrorClass, Fault, QueryId, WorkerId};
@@ -17,6 +18,17 @@ pub const MAX_WORKER_LOSSES: u32 = 3;
 pub const MAX_OUTPUT_LOSSES: u32 = 4;
 /// Times one reader may find an input unreadable; above [`MAX_OUTPUT_LOSSES`], because old locations count here too.
 pub const MAX_FETCH_FAILURES: u32 = 12;
+
+/// What a query has used up of its budgets. The next leader is given it back, because it would begin with whole ones: a
+/// query that kills workers, or a task that never succeeds, could go on for as long as leaders change. How often outputs
+/// were unreadable is not part of it: what a new leader finds is what is there.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Spent {
+    /// Workers that it has lost while it needed them, each with the stages that it ran tasks of.
+    pub worker_losses: BTreeMap<WorkerId, BTreeSet<StageId>>,
+    /// Transient failures of its tasks, of those that have any.
+    pub task_failures: BTreeMap<(StageId, TaskIndex), u32>,
+}
 
 /// Whether the query goes on.
 #[derive(Debug)]
@@ -57,12 +69,12 @@ pub(crate) fn after_task_failure(failures: u32, stage: &str, task: TaskIndex, fa
 
 /// `culprits` are the stages that lost workers ran tasks of, each with how many of them did.
 pub(crate) fn after_worker_loss(
-    losses: u32,
+    losses: usize,
     query: &QueryId,
     worker: &WorkerId,
-    mut culprits: Vec<(u32, String)>,
+    mut culprits: Vec<(usize, String)>,
 ) -> Verdict {
-    if losses < MAX_WORKER_LOSSES {
+    if losses < MAX_WORKER_LOSSES as usize {
         return Verdict::GoOn;
     }
     // Stable: of stages that are equally suspicious the one that comes first in the query is named first.

@@ -53,8 +53,6 @@ pub(crate) struct Stage<O> {
     pub(crate) is_repeatable: bool,
     /// What it does, for messages.
     pub(crate) operators: String,
-    /// Workers that were lost while they ran a task of it.
-    pub(crate) worker_losses: u32,
     /// What its input derives from: of every task that runs or is done. None when nothing of it was ever launched.
     pub(crate) lineage: Option<u64>,
     tasks: BTreeMap<TaskIndex, Task<O>>,
@@ -83,7 +81,6 @@ impl<O> Stage<O> {
             cores: definition.cores.max(1),
             is_repeatable: definition.is_repeatable,
             operators: definition.operators,
-            worker_losses: 0,
             lineage: None,
             done: 0,
             retries: 0,
@@ -220,6 +217,18 @@ impl<O> Stage<O> {
         })
     }
 
+    /// Transient failures of the tasks that have any.
+    pub(crate) fn failures(&self) -> impl Iterator<Item = (TaskIndex, u32)> {
+        self.tasks.iter().filter(|(_, task)| task.failures > 0).map(|(index, task)| (*index, task.failures))
+    }
+
+    /// The task had so many transient failures under an earlier leader.
+    pub(crate) fn recall_failures(&mut self, index: TaskIndex, failures: u32) {
+        if let Some(task) = self.tasks.get_mut(&index) {
+            task.failures = task.failures.max(failures);
+        }
+    }
+
     /// The task is not launched before this time.
     pub(crate) fn hold_back(&mut self, index: TaskIndex, until: Duration) {
         if let Some(task) = self.tasks.get_mut(&index) {
@@ -267,7 +276,6 @@ impl<O> Stage<O> {
             .flat_map(|(index, task)| task.state.runners().filter(on_lost).map(|runner| (*index, runner.attempt)))
             .collect();
         attempts.iter().for_each(|(index, attempt)| self.reopen(*index, *attempt));
-        self.worker_losses += u32::from(!attempts.is_empty());
         attempts.len()
     }
 

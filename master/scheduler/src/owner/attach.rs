@@ -7,7 +7,7 @@ use lake_scheduler_core::{
 };
 use tokio::time::Instant;
 
-use super::Owner;
+use super::{Attachment, Owner};
 use crate::entry::Reported;
 use crate::stash::{Patience, Share};
 use crate::status::{self, TaskOutput};
@@ -33,12 +33,13 @@ impl Owner {
     }
 
     /// Goes on with a query whose entry was just made.
-    pub(super) fn attach(&mut self, definition: QueryDefinition, attachment: u32) {
+    pub(super) fn attach(&mut self, definition: QueryDefinition, attachment: Attachment) {
         let query = definition.id.clone();
         let shares = self.stash.take(&query, &definition.app);
         let Some(entry) = self.entries.get_mut(&query) else { return };
         entry.prepared.extend(shares.keys().cloned());
-        let mut left = Remains { attachment, outputs: Vec::new(), attempts: Vec::new() };
+        let Attachment { number: attachment, spent } = attachment;
+        let mut left = Remains { attachment, outputs: Vec::new(), attempts: Vec::new(), spent };
         let mut running: Vec<(WorkerId, v1::TaskRef)> = Vec::new();
         for (worker, Share { done, running: attempts }) in shares {
             for held in done.into_values() {

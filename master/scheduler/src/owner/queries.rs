@@ -21,7 +21,7 @@ impl Owner {
     pub(super) fn submit(&mut self, submission: Submission) -> Result<mpsc::Receiver<v1::QueryEvent>, Fault> {
         let definition = submission.plan.definition.clone();
         let query = definition.id.clone();
-        let (accepted, attachment) = (submission.accepted, submission.start.attachment());
+        let (accepted, attachment) = (submission.accepted, submission.start.attachment().cloned());
         match self.remember(&query) {
             Err(_) if attachment.is_some() => return Err(attach::over(&query)),
             remembered => remembered?,

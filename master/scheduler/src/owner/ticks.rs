@@ -5,6 +5,7 @@ use lake_scheduler_core::Event;
 
 use super::Owner;
 use crate::entry::{self, Entry};
+use crate::spent;
 
 impl Owner {
     pub(super) fn tick(&mut self) {
@@ -14,7 +15,8 @@ impl Owner {
                 continue;
             };
             // A driver that reads slowly misses progress, never results.
-            let _ = driver.try_send(entry::progress(stages));
+            let spent = self.machine.spent(query).map(spent::told);
+            let _ = driver.try_send(entry::progress(stages, spent));
         }
         if self.machine.due_at().is_some_and(|due| due <= self.began.elapsed()) {
             self.event(Event::TimePassed);

@@ -35,7 +35,7 @@ async fn interrupted(sql: &str) -> (Cluster, v1::AttachQueryRequest) {
     let results = |launches: Vec<(_, v1::LaunchTask)>| launches.iter().filter(|(_, launch)| launch.is_result).count();
     cluster.until("both result tasks", |log| results(launches(log)) == 2).await;
     cluster.change_leader(SchedulerSettings::default(), 1).await;
-    (cluster, v1::AttachQueryRequest { query: Some(request), accepted, attachment: 1 })
+    (cluster, v1::AttachQueryRequest { query: Some(request), accepted, attachment: 1, spent: None })
 }
 
 #[tokio::test]
@@ -54,6 +54,32 @@ async fn another_leader_runs_only_what_is_missing() {
         cluster.until("the drops", |log| log.iter().filter(|(_, sent)| is_drop(sent)).count() == 2).await;
         cluster.stop().await;
     }
+}
+
+#[tokio::test]
+async fn a_driver_is_told_what_its_query_has_used_up_for_the_next_leader() {
+    let mut cluster = Cluster::with(SchedulerSettings::default()).await;
+    let mut attempts = 0;
+    let fails_once = move |_: &v1::LaunchTask| {
+        attempts += 1;
+        if attempts == 1 { Reaction::FailTransiently } else { Reaction::Ignore }
+    };
+    cluster.join(1, fails_once).await;
+    let mut events = cluster.submit(cluster.request(COUNT, 0).await).await;
+    let told = async {
+        while let Some(event) = events.recv().await {
+            if let Some(Event::Progress(v1::QueryProgress { spent: Some(spent), .. })) = event.event
+                && spent != v1::RetriesSpent::default()
+            {
+                return spent;
+            }
+        }
+        panic!("the channel ends before anything is told")
+    };
+    let spent = tokio::time::timeout(DEADLINE, told).await.expect("nothing is told");
+    assert_eq!(spent.task_failures, [v1::TaskFailures { stage_id: 1, task_index: 0, failures: 1 }]);
+    assert!(spent.worker_losses.is_empty());
+    cluster.stop().await;
 }
 
 #[tokio::test]

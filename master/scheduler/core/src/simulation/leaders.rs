@@ -5,7 +5,7 @@ use std::mem;
 use lake_proto::{QueryId, WorkerId};
 
 use super::world::{Running, World};
-use crate::{Event, HeldAttempt, HeldOutput, Kept, Launch, Origin, Outcome, Remains};
+use crate::{Event, HeldAttempt, HeldOutput, Kept, Launch, Origin, Outcome, Remains, Spent};
 
 impl World {
     /// The leader is gone, perhaps with a worker, and another one puts together what the others have. Drivers attach
@@ -41,9 +41,18 @@ impl World {
         let mut attaching: Vec<QueryId> = self.queries.keys().filter(|id| !self.ended.contains(*id)).cloned().collect();
         while !attaching.is_empty() {
             let query = attaching.swap_remove(self.random.index(attaching.len()));
-            let left = self.remains(&query, &running, &reporting);
+            let mut left = self.remains(&query, &running, &reporting);
+            // The driver was told, or the leader was gone before it could.
+            if self.random.percent(85) {
+                left.spent = before.spent(&query).unwrap_or_default();
+            }
+            let spent = left.spent.clone();
             let definition = self.queries[&query].definition.clone();
             self.event(Event::QueryAttached { definition, left });
+            assert!(
+                self.machine.spent(&query).is_none_or(|now| now == spent),
+                "query {query} began with another budget"
+            );
         }
         self.orphan(running);
     }
@@ -54,7 +63,8 @@ impl World {
         running: &[Running],
         reporting: &[WorkerId],
     ) -> Remains<super::oracle::Output> {
-        let mut left = Remains { attachment: self.leaders, outputs: Vec::new(), attempts: Vec::new() };
+        let mut left =
+            Remains { attachment: self.leaders, outputs: Vec::new(), attempts: Vec::new(), spent: Spent::default() };
         for held in self.held.iter().filter(|held| held.attempt.query == *query && reporting.contains(&held.worker)) {
             let origin = Origin {
                 stage: held.attempt.stage,
@@ -97,6 +107,8 @@ impl World {
         for mut running in running {
             let attempt = &running.launch.attempt;
             if self.machine.booking(&attempt.query, attempt.attempt).is_some() {
+                // A query that needed nothing more was over at once, and told what it had taken over to end.
+                running.cancelled |= !self.machine.awaits(&attempt.query, attempt.attempt);
                 self.running.push(running);
             } else if self.random.percent(40) {
                 (running.is_orphan, running.cancelled) = (true, true);

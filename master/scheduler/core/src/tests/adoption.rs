@@ -1,5 +1,7 @@
 //! What another leader takes over of a query, and what it does not.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::*;
 
 /// An attempt as its worker reports it.
@@ -25,8 +27,18 @@ impl Table {
         outputs: Vec<HeldOutput<Output>>,
         attempts: Vec<HeldAttempt>,
     ) -> &[String] {
+        self.attach_after(Spent::default(), stages, outputs, attempts)
+    }
+
+    fn attach_after(
+        &mut self,
+        spent: Spent,
+        stages: Vec<StageDefinition>,
+        outputs: Vec<HeldOutput<Output>>,
+        attempts: Vec<HeldAttempt>,
+    ) -> &[String] {
         let definition = QueryDefinition { id: query("q"), app: app("a"), cores_cap: None, stages };
-        let left = Remains { attachment: 1, outputs, attempts };
+        let left = Remains { attachment: 1, outputs, attempts, spent };
         self.event(Event::QueryAttached { definition, left })
     }
 
@@ -67,6 +79,51 @@ fn a_query_whose_tasks_are_all_held_ends_at_once() {
     let expected = ["adopted q done [2.0#3 2.1#4] running [1.1#7]", "finished q 2", "cancel q/1.1#7@w0"];
     assert_eq!(table.attach(two_stages(), outputs, running), expected);
     assert_eq!(table.ends(0, "q", 7, Outcome::Cancelled), ["retired q"]);
+}
+
+#[test]
+fn a_query_that_loses_workers_ends_after_the_third_also_when_the_leader_was_another_one() {
+    let mut table = Table::new(&[2, 2]);
+    let stages = || vec![StageDefinition { operators: "SortExec".to_owned(), ..stage(1, &[], 1) }];
+    table.submit("q", "a", stages());
+    table.lose(0);
+    table.lose(1);
+    let spent = table.machine.spent(&query("q")).unwrap();
+    let ran = BTreeSet::from([StageId(1)]);
+    assert_eq!(spent.worker_losses, BTreeMap::from([(worker(0), ran.clone()), (worker(1), ran)]));
+
+    let mut next = Table::new(&[]);
+    next.event(joined(worker(2), 1));
+    next.attach_after(spent.clone(), stages(), vec![], vec![]);
+    assert_eq!(next.machine.spent(&query("q")), Some(spent));
+    let actions = next.machine.on_event(Duration::ZERO, Event::WorkerLost { worker: worker(2) });
+    let fault = actions.into_iter().find_map(|action| match action {
+        Action::Ended { end: QueryEnd::Failed(fault), .. } => Some(fault),
+        _ => None,
+    });
+    let fault = fault.unwrap();
+    assert_eq!(fault.code, "worker-losses");
+    assert!(fault.message.contains("lost 3 workers"), "{fault}");
+    assert!(fault.message.contains("3 of them ran stage 1 (SortExec)"), "{fault}");
+}
+
+#[test]
+fn a_task_fails_four_times_also_when_the_leader_was_another_one() {
+    let mut table = Table::new(&[1]);
+    table.submit("q", "a", vec![stage(1, &[], 2)]);
+    table.ends(0, "q", 1, transient());
+    table.ends(0, "q", 2, transient());
+    let spent = table.machine.spent(&query("q")).unwrap();
+    assert_eq!(spent.task_failures, BTreeMap::from([((StageId(1), TaskIndex(0)), 2)]));
+
+    let mut next = Table::new(&[1]);
+    let running = vec![runs(origin(1, 0, 4, 0))];
+    next.attach_after(spent, vec![stage(1, &[], 2)], vec![], running);
+    assert_eq!(next.ends(0, "q", 4, transient()), [format!("launch q/1.1#{FIRST}@w0")], "the third failure of task 0");
+    assert!(next.ends(0, "q", FIRST, done()).is_empty());
+    assert_eq!(next.wait(), [format!("launch q/1.0#{}@w0", FIRST + 1)]);
+    assert_eq!(next.ends(0, "q", FIRST + 1, transient()), ["failed q store", "retired q"]);
+    assert_eq!(next.machine.spent(&query("q")), None);
 }
 
 #[test]
