@@ -63,6 +63,7 @@ pub(super) fn assign(state: &mut State, stamp: Stamp, driver: &DriverId, worker:
         assigned_at_ms: stamp.at_ms,
         is_started: false,
         is_killing: false,
+        relaunch_reason: application.phase.relaunch_reason().cloned(),
     };
     state.enter(&app, Phase::Running(attempt));
     events.push(Event::DriverAssigned { app, worker: worker.clone(), epoch: stamp.index });

@@ -144,6 +144,14 @@ fn permits_of_snapshots_from_before_inputs_were_bound_are_read() {
 }
 
 #[test]
+fn attempts_of_snapshots_from_before_they_said_why_they_were_made_are_read() {
+    let golden = r#"{"epoch":4,"worker":"worker-1","assigned_at_ms":5,"is_started":true,"is_killing":false}"#;
+    let attempt: crate::application::Attempt = serde_json::from_str(golden).unwrap();
+    assert_eq!((attempt.epoch, attempt.relaunch_reason.as_ref()), (4, None));
+    assert_eq!(serde_json::to_string(&attempt).unwrap(), golden);
+}
+
+#[test]
 fn damaged_and_newer_bytes_are_refused_by_name() {
     let unknown = br#"{"format":1,"at_ms":5,"command":{"fly":{}}}"#;
     assert!(matches!(decode_entry(1, unknown), Err(Error::Shape { .. })));
