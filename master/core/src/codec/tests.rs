@@ -1,3 +1,5 @@
+mod applications;
+
 use lake_proto::{ErrorClass, Fault};
 
 use super::*;
