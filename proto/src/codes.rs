@@ -17,3 +17,7 @@ pub const QUERY_CHANGED: &str = "query-changed";
 
 /// `conflict`: the leading master is the one that ran a query, and has ended it. The driver sends it afresh.
 pub const QUERY_OVER: &str = "query-over";
+
+/// `unavailable`: another master than the one that was asked does not answer. To ask again, or elsewhere, would not help:
+/// whoever asked the leader is told at once.
+pub const NO_ANSWER: &str = "no-answer";

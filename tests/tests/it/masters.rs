@@ -1,5 +1,8 @@
 //! Three masters as real processes: their leader killed, stopped in order and frozen; members lost and added.
 
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
 use anyhow::{Context, Result};
 use lake_tests::cluster::Cluster;
 use lake_tests::fixture::Workspace;
@@ -163,5 +166,20 @@ fn a_master_that_lost_its_disk_is_refused_and_joins_under_a_new_number() -> Resu
     cluster.masters.leader_but(leader)?;
     let (code, text) = cluster.masters.operate(&["list"])?;
     assert_eq!(code, 0, "{text}");
+    Ok(())
+}
+
+#[test]
+fn adding_a_master_that_is_not_there_fails_within_seconds_and_names_its_address() -> Result<()> {
+    let cluster = Cluster::builder().start(0)?;
+    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+    let since = Instant::now();
+    let (code, text) = cluster.masters.operate(&["add", &format!("2@{address}")])?;
+    assert!(since.elapsed() < Duration::from_secs(5), "it took {:?}", since.elapsed());
+    assert_eq!(code, 6, "{text}");
+    assert!(text.contains("error[unavailable/no-answer]") && text.contains(&address), "{text}");
+    let (code, text) = cluster.masters.operate(&["list"])?;
+    assert_eq!(code, 0, "{text}");
+    assert!(!text.contains(&address), "{text}");
     Ok(())
 }
