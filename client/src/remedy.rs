@@ -1,6 +1,6 @@
 //! The next thing to do after a failure. Pure.
 
-use lake_proto::{ErrorClass, Fault};
+use lake_proto::{ErrorClass, Fault, codes};
 
 /// What the reader of this fault should do next; one sentence.
 pub fn remedy(fault: &Fault) -> &'static str {
@@ -16,7 +16,7 @@ pub fn remedy(fault: &Fault) -> &'static str {
         "store-unsafe" => "use a store that honours If-None-Match; two writers would overwrite each other on this one",
         "disk-full" => "free space under the work directory of the worker or give it another one with --work-dir",
         "memory" => "give the workers more memory (lake-worker --memory), or the driver (--driver-memory)",
-        "timeout" => "raise job.timeout, or give the job more cores",
+        codes::TIMEOUT => "raise job.timeout, or give the job more cores",
         "task-timeout" => "raise job.task_timeout, or look in the named worker's log what the task waits for",
         "job-under-way" => "wait until the other run has ended, or submit in cluster mode, where it is queued",
         "queue-full" => {

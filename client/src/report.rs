@@ -196,10 +196,19 @@ pub fn fault_of(status: &ApplicationStatus) -> Option<Fault> {
     }
 }
 
+/// Why the attempt before ended, while another one is waited for or runs.
+pub fn relaunch(status: &ApplicationStatus) -> Option<String> {
+    let fault = Fault::from(status.relaunch_reason.clone()?);
+    // One that is waited for is not counted yet.
+    let ended = status.attempt.saturating_sub(u32::from(status.state == "RUNNING"));
+    Some(format!("attempt {ended} ended with {}", headline(&fault)))
+}
+
 /// A submission's state as JSON, for `--output json`.
 pub fn status_json(status: &ApplicationStatus) -> Value {
     let steps: Vec<Step> = status.steps.iter().map(Step::from).collect();
     let failure = status.failure.clone().map(Fault::from);
+    let relaunch_reason = status.relaunch_reason.clone().map(Fault::from);
     json!({
         "name": status.name,
         "state": status.state,
@@ -215,6 +224,7 @@ pub fn status_json(status: &ApplicationStatus) -> Value {
         "started_at_ms": status.started_at_ms,
         "ended_at_ms": status.ended_at_ms,
         "waits_for": status.waits_for,
+        "relaunch_reason": relaunch_reason,
         "steps": steps,
         "failure": failure,
     })
@@ -232,8 +242,8 @@ pub fn spark_status(status: &ApplicationStatus) -> String {
         ("workerHostPort", json!(status.worker_address)),
         ("workerId", json!(status.worker_id)),
     ];
-    if let Some(fault) = failure {
-        fields.insert(2, ("message", json!(headline(&fault))));
+    if let Some(message) = relaunch(status).or_else(|| failure.as_ref().map(headline)) {
+        fields.insert(2, ("message", json!(message)));
     }
     spark_lines(&fields)
 }
@@ -284,6 +294,22 @@ mod tests {
         let state = line.split(" : ").nth(1).unwrap().replace([',', '"'], "");
         assert_eq!(state.trim(), "RUNNING");
         assert!(serde_json::from_str::<Value>(&text).is_ok());
+    }
+
+    #[test]
+    fn a_status_says_why_the_driver_is_launched_again() {
+        let reason = Fault::new(ErrorClass::Unavailable, "driver-lost", "it was lost");
+        for (state, attempt, failure) in [("RELAUNCHING", 1, Some(reason.clone())), ("RUNNING", 2, None)] {
+            let relaunch_reason = Some(reason.clone().into());
+            let status = ApplicationStatus { attempt, relaunch_reason, ..status(state, failure) };
+            let words = "attempt 1 ended with error[unavailable/driver-lost]: it was lost";
+            assert_eq!(relaunch(&status).as_deref(), Some(words));
+            let document: Value = serde_json::from_str(&spark_status(&status)).unwrap();
+            assert_eq!(document.get("message"), Some(&json!(words)), "{state}");
+            assert_eq!(status_json(&status).pointer("/relaunch_reason/code"), Some(&json!("driver-lost")));
+        }
+        let first = status("RUNNING", None);
+        assert_eq!((relaunch(&first), status_json(&first).get("relaunch_reason")), (None, Some(&Value::Null)));
     }
 
     #[test]

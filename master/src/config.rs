@@ -3,6 +3,7 @@
 //! The only place that reads the environment. Everything is checked here, before anything starts.
 
 mod cli;
+mod place;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use lake_proto::{ErrorClass, Fault};
 use lake_raft::Directory;
 
 pub use self::cli::{Action, parse};
+pub(crate) use self::place::check as check_place;
 
 /// Effective settings of a master.
 #[derive(Debug, Clone, PartialEq, Eq)]

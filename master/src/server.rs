@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinSet};
 use tonic::transport::server::TcpIncoming;
 
-use crate::config::Config;
+use crate::config::{Config, check_place};
 use crate::leader;
 use crate::master::Master;
 use crate::{rpc, web};
@@ -39,12 +39,13 @@ pub struct Server {
 /// Binds, recovers the state, serves. A master without others answers when it leads, one of a group at once.
 ///
 /// # Errors
-/// `invalid-job` for a host that is not known, `resource` for a port or directory in use, `internal` for a damaged
+/// `invalid-job` for a host that is not known, or that is not where --peers lists this master, `resource` for a port or directory in use, `internal` for a damaged
 /// log.
 pub async fn start(config: &Config) -> Result<Server, Fault> {
     let grpc = bind(config, config.port, "--port").await?;
     let http = bind(config, config.webui_port, "--webui-port").await?;
     let (grpc_address, http_address) = (local(&grpc)?, local(&http)?);
+    check_place(config, grpc_address).await?;
 
     let options = lake_raft::Options {
         data_dir: config.data_dir.clone(),

@@ -6,6 +6,7 @@ use tokio::time::{Instant, sleep};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Response, Status};
 
+use crate::codes;
 use crate::error::{ErrorClass, Fault};
 use crate::masters::Addresses;
 
@@ -68,7 +69,8 @@ pub async fn connect(address: &str) -> Result<Channel, Fault> {
 /// Asks the leader, wherever it is, with a call that may be repeated.
 ///
 /// # Errors
-/// `unavailable` when no master answers within `patience`, or the leader says so for as long; what it refuses.
+/// `unavailable` when no master answers within `patience`, or the leader says so for as long; what it refuses, and at
+/// once [`codes::NO_ANSWER`], which is about another one.
 pub async fn ask_leader<T>(
     masters: &mut Addresses,
     patience: Duration,
@@ -89,7 +91,8 @@ pub async fn ask_leader<T>(
                 }
             },
         };
-        if fault.class != ErrorClass::Unavailable || Instant::now() >= deadline {
+        let may_pass = fault.class == ErrorClass::Unavailable && fault.code != codes::NO_ANSWER;
+        if !may_pass || Instant::now() >= deadline {
             return Err(fault);
         }
         sleep(PAUSE).await;
@@ -98,7 +101,67 @@ pub async fn ask_leader<T>(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use tokio::net::TcpListener;
+    use tokio::task::JoinSet;
+    use tonic::transport::Server;
+    use tonic::transport::server::TcpIncoming;
+    use tonic::{Request, async_trait};
+
     use super::*;
+    use crate::v1::members_client::MembersClient;
+    use crate::v1::members_server::{Members, MembersServer};
+    use crate::v1::{AddMemberRequest, MemberList, MembersRequest, RemoveMemberRequest};
+
+    /// A leader that counts its calls.
+    #[derive(Clone, Default)]
+    struct Leader(Arc<AtomicU32>);
+
+    #[async_trait]
+    impl Members for Leader {
+        async fn list(&self, _: Request<MembersRequest>) -> Result<Response<MemberList>, Status> {
+            match self.0.fetch_add(1, Ordering::SeqCst) {
+                0 => Err(Fault::new(ErrorClass::Unavailable, "no-quorum", "not now").into()),
+                _ => Ok(Response::new(MemberList::default())),
+            }
+        }
+
+        async fn add(&self, _: Request<AddMemberRequest>) -> Result<Response<MemberList>, Status> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Err(Fault::new(ErrorClass::Unavailable, codes::NO_ANSWER, "none answers at h4:7077").into())
+        }
+
+        async fn remove(&self, _: Request<RemoveMemberRequest>) -> Result<Response<MemberList>, Status> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Err(Fault::new(ErrorClass::Conflict, "last-voter", "the only voter").into())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_leader_is_asked_again_for_what_may_pass_and_once_for_what_does_not_answer_elsewhere() {
+        const PATIENCE: Duration = Duration::from_secs(60);
+        let leader = Leader::default();
+        let calls = || leader.0.swap(0, Ordering::SeqCst);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("lake://{}", listener.local_addr().unwrap());
+        let mut server = JoinSet::new();
+        let service = MembersServer::new(leader.clone());
+        server.spawn(Server::builder().add_service(service).serve_with_incoming(TcpIncoming::from(listener)));
+        let mut masters = Addresses::of(&url).unwrap();
+
+        let list = async |channel: Channel| MembersClient::new(channel).list(MembersRequest {}).await;
+        ask_leader(&mut masters, PATIENCE, list).await.unwrap();
+        assert_eq!(calls(), 2);
+        let add = async |channel: Channel| MembersClient::new(channel).add(AddMemberRequest::default()).await;
+        let fault = ask_leader(&mut masters, PATIENCE, add).await.unwrap_err();
+        assert_eq!((fault.code.as_str(), fault.message.as_str()), (codes::NO_ANSWER, "none answers at h4:7077"));
+        assert_eq!(calls(), 1);
+        let remove = async |channel: Channel| MembersClient::new(channel).remove(RemoveMemberRequest::default()).await;
+        assert_eq!(ask_leader(&mut masters, PATIENCE, remove).await.unwrap_err().code, "last-voter");
+        assert_eq!(calls(), 1);
+    }
 
     #[test]
     fn master_urls_list_addresses_under_both_schemes() {

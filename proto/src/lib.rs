@@ -4,6 +4,7 @@
 //! Never here: decisions. Pure, except for [`channel`], [`host`] and [`point`].
 
 pub mod channel;
+pub mod codes;
 pub mod error;
 pub mod host;
 pub mod ids;

@@ -9,6 +9,7 @@ use lake_proto::quantity;
 use lake_proto::v1::{ApplicationStatus, StepProgress};
 
 use super::{View, text};
+use crate::report::relaunch;
 
 /// A running step says something at most this often.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -16,6 +17,8 @@ const PAUSE: Duration = Duration::from_secs(5);
 pub(super) struct Lines<W> {
     out: W,
     application: (String, u32, String),
+    /// What was said last of an attempt that ended.
+    relaunch: Option<String>,
     steps: BTreeMap<String, Shown>,
 }
 
@@ -27,7 +30,7 @@ struct Shown {
 
 impl<W: Write> Lines<W> {
     pub(super) fn new(out: W) -> Self {
-        Self { out, application: (String::new(), 0, String::new()), steps: BTreeMap::new() }
+        Self { out, application: (String::new(), 0, String::new()), relaunch: None, steps: BTreeMap::new() }
     }
 
     fn line(&mut self, text: &str) {
@@ -56,6 +59,11 @@ impl<W: Write> View for Lines<W> {
     }
 
     fn application(&mut self, status: &ApplicationStatus) {
+        let relaunch = relaunch(status);
+        if let Some(words) = relaunch.as_ref().filter(|_| self.relaunch != relaunch) {
+            self.line(&format!("{}: {words}", status.driver_id));
+            self.relaunch.clone_from(&relaunch);
+        }
         let now = (status.state.clone(), status.attempt, status.waits_for.clone());
         if self.application == now {
             return;
@@ -81,6 +89,8 @@ impl<W: Write> View for Lines<W> {
 
 #[cfg(test)]
 mod tests {
+    use lake_proto::{ErrorClass, Fault};
+
     use super::*;
 
     fn shown(steps: &[StepProgress]) -> Vec<String> {
@@ -89,8 +99,46 @@ mod tests {
         for step in steps {
             lines.steps(std::slice::from_ref(step));
         }
+        without_times(out)
+    }
+
+    fn without_times(out: Vec<u8>) -> Vec<String> {
         let text = String::from_utf8(out).unwrap();
         text.lines().map(|line| line.split_once(' ').unwrap().1.to_owned()).collect()
+    }
+
+    #[test]
+    fn why_a_driver_is_launched_again_is_said_once_for_each_attempt_that_ended() {
+        let status = |state: &str, attempt: u32, lost: Option<&str>| ApplicationStatus {
+            driver_id: "driver-1".to_owned(),
+            state: state.to_owned(),
+            attempt,
+            relaunch_reason: lost.map(|why| Fault::new(ErrorClass::Unavailable, "driver-lost", why).into()),
+            ..ApplicationStatus::default()
+        };
+        let mut out = Vec::new();
+        let mut lines = Lines::new(&mut out);
+        for status in [
+            status("RUNNING", 1, None),
+            status("RELAUNCHING", 1, Some("gone")),
+            status("RUNNING", 2, Some("gone")),
+            // The state between the attempts was not seen.
+            status("RUNNING", 3, Some("gone again")),
+            status("FINISHED", 3, None),
+        ] {
+            lines.application(&status);
+            lines.application(&status);
+        }
+        let expected = [
+            "driver-1 RUNNING",
+            "driver-1: attempt 1 ended with error[unavailable/driver-lost]: gone",
+            "driver-1 RELAUNCHING",
+            "driver-1 RUNNING (attempt 2)",
+            "driver-1: attempt 2 ended with error[unavailable/driver-lost]: gone again",
+            "driver-1 RUNNING (attempt 3)",
+            "driver-1 FINISHED (attempt 3)",
+        ];
+        assert_eq!(without_times(out), expected);
     }
 
     #[test]

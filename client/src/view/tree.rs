@@ -8,6 +8,7 @@ use lake_proto::quantity;
 use lake_proto::v1::{ApplicationStatus, StepProgress};
 
 use super::{View, text};
+use crate::report::relaunch;
 
 const TICK: Duration = Duration::from_millis(120);
 const GREEN: &str = "32";
@@ -19,6 +20,8 @@ pub(super) struct Tree {
     coloured: bool,
     bars: MultiProgress,
     header: Option<ProgressBar>,
+    /// What was said last of an attempt that ended.
+    relaunch: Option<String>,
     steps: BTreeMap<String, Branch>,
     /// Width of the longest table name so far.
     width: usize,
@@ -33,7 +36,7 @@ struct Branch {
 
 impl Tree {
     pub(super) fn new(coloured: bool) -> Self {
-        Self { coloured, bars: MultiProgress::new(), header: None, steps: BTreeMap::new(), width: 0 }
+        Self { coloured, bars: MultiProgress::new(), header: None, relaunch: None, steps: BTreeMap::new(), width: 0 }
     }
 
     fn paint(&self, colour: &str, text: &str) -> String {
@@ -117,6 +120,11 @@ impl View for Tree {
     }
 
     fn application(&mut self, status: &ApplicationStatus) {
+        let relaunch = relaunch(status);
+        if let Some(words) = relaunch.as_ref().filter(|_| self.relaunch != relaunch) {
+            self.note(words);
+            self.relaunch.clone_from(&relaunch);
+        }
         let mut words = format!("{}  {}  {}", status.name, status.driver_id, status.state);
         if !status.worker_id.is_empty() {
             words.push_str(&format!("  driver on {}", status.worker_id));

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use lake_job::Pipeline;
-use lake_proto::ErrorClass;
 use lake_proto::v1::{StageProgress, StepProgress, StepRecord};
+use lake_proto::{ErrorClass, codes};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::Instrument;
@@ -99,7 +99,7 @@ impl Run {
             Some(limit) => {
                 tokio::time::timeout(std::time::Duration::from_millis(limit), steps).await.map_err(|_| {
                     let message = format!("job '{name}' did not end within its timeout of {} s", limit / 1000);
-                    EngineError::new(ErrorClass::Resource, "timeout", message)
+                    EngineError::new(ErrorClass::Resource, codes::TIMEOUT, message)
                 })?
             }
         }

@@ -17,7 +17,7 @@ use futures::{StreamExt, TryStreamExt};
 use lake_proto::channel::{MAX_MESSAGE_BYTES, connect};
 use lake_proto::v1::query_event::Event;
 use lake_proto::v1::{self, QueryEvent, ResultLocation, StageProgress, TaskResult};
-use lake_proto::{ErrorClass, Fault, MASTER_SEARCH};
+use lake_proto::{ErrorClass, Fault, MASTER_SEARCH, codes};
 use tokio::sync::watch;
 use tonic::{Code, Streaming};
 
@@ -29,11 +29,6 @@ use crate::session::cluster_config;
 use crate::stores::Stores;
 use crate::{EngineError, Result};
 
-/// With this code a master that goes away in an orderly way ends the queries it has.
-const SCHEDULER_STOPPED: &str = "scheduler-stopped";
-/// With these codes a leading master refuses to go on with a query.
-const QUERY_CHANGED: &str = "query-changed";
-const QUERY_OVER: &str = "query-over";
 const PARALLEL_FETCHES: usize = 4;
 
 /// The cluster as a place where plans run, for one driver.
@@ -104,7 +99,7 @@ impl ClusterRunner {
         // A master of an earlier release leads.
         if status.code() == Code::Unimplemented {
             let message = "this master attaches no queries";
-            return Err(EngineError::new(ErrorClass::Conflict, QUERY_CHANGED, message));
+            return Err(EngineError::new(ErrorClass::Conflict, codes::QUERY_CHANGED, message));
         }
         let fault = Fault::from(status.clone());
         if fault.class == ErrorClass::Unavailable {
@@ -143,7 +138,7 @@ async fn follow(
             Some(Event::Finished(finished)) => {
                 return match finished.failure.map(Fault::from) {
                     None => Ok(collect(finished.tasks, results).await),
-                    Some(fault) if fault.code == SCHEDULER_STOPPED => Err(fault.into()),
+                    Some(fault) if fault.code == codes::SCHEDULER_STOPPED => Err(fault.into()),
                     Some(fault) => Ok(Err(fault.into())),
                 };
             }
@@ -205,7 +200,7 @@ impl QueryRunner for ClusterRunner {
 
 /// Whether the leading master says that the query cannot be attached there.
 fn is_refused(call: &Call, refusal: &EngineError) -> bool {
-    matches!(call, Call::Attach { .. }) && [QUERY_CHANGED, QUERY_OVER].contains(&refusal.code())
+    matches!(call, Call::Attach { .. }) && [codes::QUERY_CHANGED, codes::QUERY_OVER].contains(&refusal.code())
 }
 
 fn hopeless(label: &str, last: &EngineError) -> EngineError {

@@ -157,6 +157,9 @@ pub struct Attempt {
     pub is_started: bool,
     /// It was asked to end; the application is killed as soon as the process is gone.
     pub is_killing: bool,
+    /// Why the attempt before it ended; `None` in the first one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relaunch_reason: Option<Fault>,
 }
 
 /// How an application's last attempt is remembered.
@@ -276,6 +279,15 @@ impl Phase {
             Self::Finished(ended) | Self::Killed(ended) | Self::Failed { ended, .. } | Self::Error { ended, .. } => {
                 ended.worker.as_ref()
             }
+        }
+    }
+
+    /// Why the attempt before ended, while another one is waited for or runs.
+    pub const fn relaunch_reason(&self) -> Option<&Fault> {
+        match self {
+            Self::Running(attempt) => attempt.relaunch_reason.as_ref(),
+            Self::Relaunching { fault, .. } => Some(fault),
+            Self::Submitted | Self::Finished(_) | Self::Failed { .. } | Self::Killed(_) | Self::Error { .. } => None,
         }
     }
 

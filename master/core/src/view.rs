@@ -72,6 +72,8 @@ pub struct ApplicationView {
     pub failure: Option<Fault>,
     /// Why it waits, when it does.
     pub waits_for: Option<String>,
+    /// Why the attempt before ended, while another one is waited for or runs.
+    pub relaunch_reason: Option<Fault>,
     /// What its steps left behind.
     pub steps: Vec<Step>,
 }
@@ -239,6 +241,7 @@ fn view_of(state: &State, application: &Application, room: &Room) -> Application
         ended_at_ms: application.phase.ended().map_or(0, |ended| ended.at_ms),
         failure: application.phase.fault(),
         waits_for: waits_for(state, application, room),
+        relaunch_reason: application.phase.relaunch_reason().cloned(),
         steps: application.steps.values().cloned().collect(),
     }
 }
@@ -323,6 +326,7 @@ impl From<ApplicationView> for v1::ApplicationStatus {
             worker_address: view.worker_address,
             deploy_mode: view.deploy_mode.to_owned(),
             waits_for: view.waits_for.unwrap_or_default(),
+            relaunch_reason: view.relaunch_reason.map(Into::into),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use lake_proto::channel::connect;
 use lake_proto::v1::raft_peers_client::RaftPeersClient;
-use lake_proto::{ErrorClass, Fault, v1};
+use lake_proto::{ErrorClass, Fault, codes, v1};
 use tokio::time::timeout;
 
 use crate::PROTOCOL;
@@ -85,7 +85,7 @@ pub(crate) async fn hello(me: &Member, peers: &Directory, address: &str) -> Resu
         let mut service = RaftPeersClient::new(connect(address).await?);
         Ok(service.hello(request).await?.into_inner())
     };
-    let late = || Fault::new(ErrorClass::Unavailable, "no-answer", format!("{address} did not answer"));
+    let late = || Fault::new(ErrorClass::Unavailable, codes::NO_ANSWER, format!("{address} did not answer"));
     timeout(HELLO_TIMEOUT, ask).await.map_err(|_| late())?
 }
 

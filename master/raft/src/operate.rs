@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lake_proto::{ErrorClass, Fault};
+use lake_proto::{ErrorClass, Fault, codes};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
@@ -36,8 +36,8 @@ impl Raft {
     /// once it has the log. Adding a member again changes nothing.
     ///
     /// # Errors
-    /// `unavailable` when this member does not lead, or the new one does not answer or catch up; `conflict` when the
-    /// number is in use or another change is under way; `invalid-job` when another master answers at `address`.
+    /// `unavailable` when this member does not lead, or the new one does not answer (within two seconds, code
+    /// [`codes::NO_ANSWER`]) or catch up; `conflict` when the number is in use or another change is under way; `invalid-job` when another master answers at `address`.
     pub async fn add_member(&self, id: u64, address: &str) -> Result<Group, Fault> {
         self.check_leader()?;
         let group = self.group().await?;
@@ -49,7 +49,7 @@ impl Raft {
         let me = self.members().get(self.status().leader).cloned();
         let me =
             me.ok_or_else(|| Fault::new(ErrorClass::Internal, "internal", "the leader is not among the members"))?;
-        let answer = hello(&me, &self.members(), address).await?;
+        let answer = hello(&me, &self.members(), address).await.map_err(|fault| not_added(id, address, fault))?;
         let identity = answer.identity.unwrap_or_default();
         if identity.id != id {
             let message = format!("master {} answers at {address}, expected master {id}", identity.id);
@@ -129,9 +129,21 @@ impl Raft {
                     "master {id} did not get the log within {} s and stays a learner; add it again when it is reachable",
                     CATCH_UP_TIMEOUT.as_secs()
                 );
-                return Err(Fault::new(ErrorClass::Unavailable, "no-answer", message));
+                return Err(Fault::new(ErrorClass::Unavailable, codes::NO_ANSWER, message));
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
+}
+
+/// Nobody at the address of a new member is no reason to ask this leader again, as its other silences are.
+fn not_added(id: u64, address: &str, fault: Fault) -> Fault {
+    if fault.class != ErrorClass::Unavailable {
+        return fault.within(format!("master {id} at {address}"));
+    }
+    let message = format!(
+        "master {id} is not added, because none answers at {address} ({fault}); start it with --join and --id {id}, and \
+         check the address"
+    );
+    Fault::new(ErrorClass::Unavailable, codes::NO_ANSWER, message)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lake_proto::channel::{MAX_MESSAGE_BYTES, connect};
 use lake_proto::v1::raft_peers_client::RaftPeersClient;
-use lake_proto::{ErrorClass, Fault, v1};
+use lake_proto::{ErrorClass, Fault, codes, v1};
 use raft::eraftpb::{Message, MessageType};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -181,7 +181,7 @@ async fn within(
         Ok(Err(status)) => Err(status.into()),
         Err(_) => {
             let message = format!("no answer within {} s", limit.as_secs());
-            Err(Fault::new(ErrorClass::Unavailable, "no-answer", message))
+            Err(Fault::new(ErrorClass::Unavailable, codes::NO_ANSWER, message))
         }
     }
 }

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use lake_master_core::{Registration, digest};
+use lake_proto::codes;
 use tempfile::TempDir;
 
 use super::*;
@@ -77,5 +78,23 @@ async fn proposals_at_once_are_each_answered_with_their_own_events() {
         };
         assert!(worker.as_str().ends_with(&format!("-h-{number}")), "{worker} answers {number}");
     }
+    thread.stop().await;
+}
+
+#[tokio::test]
+async fn a_member_at_an_address_without_a_master_is_refused_at_once_with_that_address() {
+    let directory = tempfile::tempdir().unwrap();
+    let (raft, thread) = leader(&directory).await;
+    // One port that nobody listens at, and one where nobody takes the connection that the kernel accepts.
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    for address in [closed, listener.local_addr().unwrap()].map(|address| address.to_string()) {
+        let added = tokio::time::timeout(Duration::from_secs(5), raft.add_member(4, &address));
+        let fault = added.await.unwrap().unwrap_err();
+        assert_eq!((fault.class, fault.code.as_str()), (ErrorClass::Unavailable, codes::NO_ANSWER));
+        assert!(fault.message.contains(&format!("none answers at {address} (")), "{fault}");
+        assert!(fault.message.contains("--join and --id 4"), "{fault}");
+    }
+    assert_eq!(raft.group().await.unwrap().members.len(), 1);
     thread.stop().await;
 }

@@ -7,7 +7,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use datafusion::physical_plan::displayable;
 use lake_engine::codec;
-use lake_proto::{ErrorClass, Fault, QueryId, v1};
+use lake_proto::{ErrorClass, Fault, QueryId, codes, v1};
 
 use crate::choice::Cluster;
 use crate::plan::QueryPlan;
@@ -33,7 +33,7 @@ pub(crate) fn check(query: &QueryId, before: &v1::QueryAccepted, now: &v1::Query
          it must be run as a fresh query",
         now.digest, before.digest
     );
-    Err(Fault::new(ErrorClass::Conflict, "query-changed", message))
+    Err(Fault::new(ErrorClass::Conflict, codes::QUERY_CHANGED, message))
 }
 
 fn digest(plan: &QueryPlan) -> u64 {

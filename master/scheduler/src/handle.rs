@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lake_proto::{AppId, ErrorClass, Fault, QueryId, WorkerId, v1};
+use lake_proto::{AppId, ErrorClass, Fault, QueryId, WorkerId, codes, v1};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -247,5 +247,5 @@ impl Scheduler {
 
 pub(crate) fn stopped(query: &QueryId) -> Fault {
     let message = format!("query {query} cannot run: this master is not scheduling any more; ask the leader");
-    Fault::new(ErrorClass::Unavailable, "scheduler-stopped", message)
+    Fault::new(ErrorClass::Unavailable, codes::SCHEDULER_STOPPED, message)
 }

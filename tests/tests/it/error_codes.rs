@@ -13,6 +13,8 @@ const TESTS: [&str; 4] = ["tests", "tests.rs", "simulation.rs", "bench"];
 const DOCUMENTS: [&str; 2] = ["docs/errors.md", "docs/job-toml.md"];
 /// Where codes are the names of an enum's variants.
 const JOB_CODES: &str = "engine/job/src/errors.rs";
+/// The codes by which another crate than the one that gives them decides.
+const SHARED_CODES: &str = "proto/src/codes.rs";
 /// Functions that take a code first.
 const SHORTHANDS: [&str; 3] = ["invalid", "not_found", "unavailable"];
 const ANY: &str = "";
@@ -36,6 +38,30 @@ fn every_code_has_a_row_and_every_row_a_code() -> Result<()> {
     Ok(())
 }
 
+/// A literal beside the constant could be changed on one side alone.
+#[test]
+fn a_code_by_which_another_crate_decides_is_written_once() -> Result<()> {
+    let sources = sources()?;
+    let shared = sources.iter().find(|source| source.path == SHARED_CODES).context(SHARED_CODES)?;
+    let shared: BTreeSet<&str> = texts_of_constants(&shared.tokens).into_iter().map(|(_, code)| code).collect();
+    let produced = produced(&sources);
+    let unused: Vec<&&str> = shared.iter().filter(|code| !produced.contains_key(**code)).collect();
+    assert!(!shared.is_empty() && unused.is_empty(), "no error has these codes: {unused:?}");
+    let mut again = Vec::new();
+    for source in &sources {
+        let codes = codes_of(source).into_iter().filter_map(|value| match value {
+            Value::Code(code) => Some(code),
+            Value::Constant(_) => None,
+        });
+        let compared = source.tokens.windows(5).filter_map(compared_code);
+        for code in codes.chain(compared).filter(|code| shared.contains(code)) {
+            again.push(format!("'{code}' in {}", source.path));
+        }
+    }
+    assert!(again.is_empty(), "use the constants of {SHARED_CODES}: {}", again.join(", "));
+    Ok(())
+}
+
 #[test]
 fn a_code_is_found_in_every_form_and_nothing_else_is() {
     let text = r##"
@@ -53,6 +79,11 @@ fn a_code_is_found_in_every_form_and_nothing_else_is() {
     let found = |path: &str| produced(&[source(path)]).into_keys().collect::<Vec<_>>();
     let forms = ["by-arm", "by-call", "by-class", "by-constant", "by-default", "by-shorthand", "by-tuple"];
     assert_eq!(found("some.rs"), forms);
+    let shared = Source { path: SHARED_CODES.to_owned(), tokens: tokens(r#"pub const SHARED: &str = "by-module";"#) };
+    let user = r#"Fault::new(ErrorClass::Conflict, codes::SHARED, message); fault.code == "by-literal""#;
+    let user = Source { path: "some.rs".to_owned(), tokens: tokens(user) };
+    assert_eq!(user.tokens.windows(5).filter_map(compared_code).collect::<Vec<_>>(), ["by-literal"]);
+    assert_eq!(produced(&[shared, user]).into_keys().collect::<Vec<_>>(), ["by-module"]);
     assert!(found(JOB_CODES).contains(&"job-file".to_owned()));
     assert_eq!(production("a\n#[cfg(test)]\nmod tests {\nb"), "a\n");
     assert_eq!(production("a\n#[cfg(test)]\nmod tests;\n"), "a\n#[cfg(test)]\nmod tests;\n");
@@ -189,9 +220,7 @@ fn produced(sources: &[Source]) -> Places {
     }
     let mut produced = Places::new();
     for source in sources {
-        let is_job = source.path == JOB_CODES;
-        let places = (0..source.tokens.len()).flat_map(|index| places(&source.tokens, index, is_job));
-        for value in places.filter_map(|place| value(&source.tokens, place)) {
+        for value in codes_of(source) {
             let codes: Vec<&str> = match value {
                 Value::Code(code) => vec![code],
                 Value::Constant(name) => {
@@ -207,6 +236,21 @@ fn produced(sources: &[Source]) -> Places {
         }
     }
     produced
+}
+
+/// What stands in a source where codes are expected.
+fn codes_of(source: &Source) -> Vec<Value<'_>> {
+    let is_job = source.path == JOB_CODES;
+    let places = (0..source.tokens.len()).flat_map(|index| places(&source.tokens, index, is_job));
+    places.filter_map(|place| value(&source.tokens, place)).collect()
+}
+
+/// The code in `.code == "…"`.
+fn compared_code(tokens: &[Token]) -> Option<&str> {
+    match (after(tokens, 0, "."), path(tokens, 1, &["code"]), after(tokens, 2, "=="), tokens.get(4)) {
+        (Some(_), Some(_), Some(_), Some(Token::Text(text))) => Some(text.as_str()),
+        _ => None,
+    }
 }
 
 /// `const NAME: &str = "…"`.

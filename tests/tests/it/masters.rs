@@ -1,11 +1,15 @@
 //! Three masters as real processes: their leader killed, stopped in order and frozen; members lost and added.
 
+use std::net::TcpListener;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
 use anyhow::{Context, Result};
 use lake_tests::cluster::Cluster;
 use lake_tests::fixture::Workspace;
 use lake_tests::oracle::Oracle;
 use lake_tests::postgres::Postgres;
-use lake_tests::process::signal;
+use lake_tests::process::{Process, binary, signal};
 use lake_tests::submit::Submit;
 use lake_tests::{DEADLINE, wait_for};
 use rustix::process::Signal;
@@ -163,5 +167,35 @@ fn a_master_that_lost_its_disk_is_refused_and_joins_under_a_new_number() -> Resu
     cluster.masters.leader_but(leader)?;
     let (code, text) = cluster.masters.operate(&["list"])?;
     assert_eq!(code, 0, "{text}");
+    Ok(())
+}
+
+#[test]
+fn adding_a_master_that_is_not_there_fails_within_seconds_and_names_its_address() -> Result<()> {
+    let cluster = Cluster::builder().start(0)?;
+    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+    let since = Instant::now();
+    let (code, text) = cluster.masters.operate(&["add", &format!("2@{address}")])?;
+    assert!(since.elapsed() < Duration::from_secs(5), "it took {:?}", since.elapsed());
+    assert_eq!(code, 6, "{text}");
+    assert!(text.contains("error[unavailable/no-answer]") && text.contains(&address), "{text}");
+    let (code, text) = cluster.masters.operate(&["list"])?;
+    assert_eq!(code, 0, "{text}");
+    assert!(!text.contains(&address), "{text}");
+    Ok(())
+}
+
+#[test]
+fn a_master_that_is_not_where_its_peers_look_for_it_is_refused_with_both_addresses() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let mut command = Command::new(binary("lake-master")?);
+    command.args(["--host", "127.0.0.1", "--port", "0", "--webui-port", "0", "--id", "2"]);
+    command.args(["--peers", "1@127.0.0.1:7077,2@localhost:7177"]).arg("--data-dir").arg(directory.path().join("data"));
+    let mut master = Process::start("master", command, directory.path())?;
+    assert_eq!(master.wait(DEADLINE)?.code(), Some(2), "{}", master.stderr());
+    let said = master.stderr();
+    assert!(said.contains("error[invalid-job/config]: --host 127.0.0.1 --port 0 puts master 2 at"), "{said}");
+    assert!(said.contains("but --peers lists it at localhost:7177"), "{said}");
+    assert!(!said.contains("waiting for all masters"), "{said}");
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The life of a driver: assigned, started, ended in one of many ways, relaunched or not. Pure.
 
-use lake_proto::{AppId, DriverId, ErrorClass, Fault, WorkerId};
+use lake_proto::{AppId, DriverId, ErrorClass, Fault, WorkerId, codes};
 
 use super::{Stamp, rejected};
 use crate::application::{Application, Attempt, DeployMode, Ended, Phase, SETTLING_LAUNCHES};
@@ -17,7 +17,7 @@ const UNAVAILABLE_DELAY_MS: u64 = 5_000;
 const MAX_RELAUNCH_DELAY_MS: u64 = 30_000;
 /// What another launch would only repeat, whatever its class says: a query that took its workers down would take down
 /// more, and a run that has used up its time has none left.
-const NOT_AGAIN: [&str; 2] = ["worker-losses", "timeout"];
+const NOT_AGAIN: [&str; 2] = [codes::WORKER_LOSSES, codes::TIMEOUT];
 
 /// Why an attempt is over.
 enum Cause {
@@ -66,6 +66,7 @@ pub(super) fn assign(state: &mut State, stamp: Stamp, driver: &DriverId, worker:
         assigned_at_ms: stamp.at_ms,
         is_started: false,
         is_killing: false,
+        relaunch_reason: application.phase.relaunch_reason().cloned(),
     };
     state.enter(&app, Phase::Running(attempt));
     events.push(Event::DriverAssigned { app, worker: worker.clone(), epoch: stamp.index });

@@ -109,6 +109,7 @@ fn start_in_client(application: &mut Application, stamp: Stamp) -> u64 {
         assigned_at_ms: stamp.at_ms,
         is_started: true,
         is_killing: false,
+        relaunch_reason: None,
     });
     stamp.index
 }

@@ -1,6 +1,6 @@
 //! Every move has a row: from, command, to, events.
 
-use lake_proto::{AppId, DriverId, ErrorClass, Fault, WorkerId};
+use lake_proto::{AppId, DriverId, ErrorClass, Fault, WorkerId, v1};
 
 use super::apply;
 use crate::admission::QueueBound;
@@ -10,6 +10,7 @@ use crate::event::Event;
 use crate::invariants;
 use crate::state::{MAX_ENDED_APPLICATIONS, MAX_GONE_WORKERS, State};
 use crate::step::Step;
+use crate::view;
 
 const NOON_MS: u64 = 1_795_253_412_000;
 
@@ -285,6 +286,34 @@ fn what_another_launch_would_only_repeat_is_not_launched_again() {
         let failure = Some(Fault::new(ErrorClass::Resource, code, "m"));
         scene.cluster.apply(Command::DriverFinished { driver, epoch, failure });
         assert_eq!(scene.cluster.phase(&scene.app), "FAILED", "{code}");
+    }
+}
+
+#[test]
+fn a_relaunched_driver_says_why_the_attempt_before_ended_until_the_application_is_over() {
+    let mut scene = scene(At::Started);
+    let reason = |scene: &Scene| {
+        let view = view::application(&scene.cluster.state, &scene.app).unwrap();
+        let status = v1::ApplicationStatus::from(view.clone());
+        assert_eq!(status.relaunch_reason.map(Fault::from), view.relaunch_reason);
+        (view.state, view.relaunch_reason.map(|fault| fault.code), view.failure.map(|fault| fault.code))
+    };
+    assert_eq!(reason(&scene), ("RUNNING", None, None));
+    let code = || Some("some-code".to_owned());
+    let rows = [
+        (Then::Fail(ErrorClass::Conflict), "RELAUNCHING", code(), code()),
+        (Then::Assign, "RUNNING", code(), None),
+        (Then::Start, "RUNNING", code(), None),
+        (Then::Kill, "RUNNING", code(), None),
+        (Then::DieBySignal, "KILLED", None, Some("killed".to_owned())),
+    ];
+    for (then, state, relaunch_reason, failure) in rows {
+        let next = command(&scene, then);
+        scene.cluster.apply(next);
+        if matches!(then, Then::Assign) {
+            scene.epoch = scene.cluster.index;
+        }
+        assert_eq!(reason(&scene), (state, relaunch_reason, failure), "{then:?}");
     }
 }
 

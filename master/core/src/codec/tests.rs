@@ -1,3 +1,5 @@
+mod applications;
+
 use lake_proto::{ErrorClass, Fault};
 
 use super::*;
@@ -141,6 +143,14 @@ fn permits_of_snapshots_from_before_inputs_were_bound_are_read() {
     let permit: crate::application::Permit = serde_json::from_str(r#"{"index":4,"epoch":3}"#).unwrap();
     assert_eq!((permit.index, permit.epoch, permit.inputs.as_str()), (4, 3, ""));
     assert_eq!(serde_json::to_string(&permit).unwrap(), r#"{"index":4,"epoch":3}"#);
+}
+
+#[test]
+fn attempts_of_snapshots_from_before_they_said_why_they_were_made_are_read() {
+    let golden = r#"{"epoch":4,"worker":"worker-1","assigned_at_ms":5,"is_started":true,"is_killing":false}"#;
+    let attempt: crate::application::Attempt = serde_json::from_str(golden).unwrap();
+    assert_eq!((attempt.epoch, attempt.relaunch_reason.as_ref()), (4, None));
+    assert_eq!(serde_json::to_string(&attempt).unwrap(), golden);
 }
 
 #[test]

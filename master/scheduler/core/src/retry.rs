@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use lake_proto::{ErrorClass, Fault, QueryId, WorkerId};
+use lake_proto::{ErrorClass, Fault, QueryId, WorkerId, codes};
 
 use crate::ids::{Attempt, StageId, TaskIndex};
 
@@ -83,7 +83,7 @@ pub(crate) fn after_worker_loss(
     let ran = if ran.is_empty() { "none of them ran a task of it".to_owned() } else { ran.join(", ") };
     Verdict::Fail(Fault::new(
         ErrorClass::Resource,
-        "worker-losses",
+        codes::WORKER_LOSSES,
         format!(
             "query {query} lost {losses} workers that it needed, the last one {worker}, and is not run on more; {ran}: \
              look for the cause in the logs of the workers (memory?), then run the job again"

@@ -1,7 +1,7 @@
 //! Queries that an earlier leader has run: what workers report of them, and their drivers that come back. Edge.
 
 use lake_proto::v1::master_message::Message as ToWorker;
-use lake_proto::{AppId, ErrorClass, Fault, QueryId, WorkerId, v1};
+use lake_proto::{AppId, ErrorClass, Fault, QueryId, WorkerId, codes, v1};
 use lake_scheduler_core::{
     Attempt, AttemptRef, Event, HeldAttempt, HeldOutput, Origin, Outcome, QueryDefinition, Remains, StageId, TaskIndex,
 };
@@ -129,7 +129,7 @@ impl Owner {
 /// For a query that cannot be attached here, because this leader has run it.
 pub(super) fn over(query: &QueryId) -> Fault {
     let message = format!("query {query} has ended on this master, or runs there: it must be run as a fresh query");
-    Fault::new(ErrorClass::Conflict, "query-over", message)
+    Fault::new(ErrorClass::Conflict, codes::QUERY_OVER, message)
 }
 
 fn origin(task: &v1::TaskRef, worker: &WorkerId, lineage: u64) -> Origin {

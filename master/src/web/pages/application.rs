@@ -72,11 +72,23 @@ impl Drawn {
         if let Some(reason) = &application.waits_for {
             parts.push(element("p", &[("class", "soft")], &[text(format!("Waits for {reason}."))]));
         }
-        if let Some(fault) = &application.failure {
-            parts.push(failure(fault));
+        match (&application.relaunch_reason, &application.failure) {
+            (Some(reason), _) => {
+                let words = format!("Attempt {} ended with:", self.ended_attempt());
+                parts.push(element("p", &[("class", "soft")], &[text(words)]));
+                parts.push(failure(reason));
+            }
+            (None, Some(fault)) => parts.push(failure(fault)),
+            (None, None) => {}
         }
         parts.push(element("dl", &[], &[list]));
         element("section", &[], &parts)
+    }
+
+    /// The last attempt that is over; one that is waited for is not counted yet.
+    fn ended_attempt(&self) -> u32 {
+        let application = &self.application;
+        application.attempt.saturating_sub(u32::from(application.state == "RUNNING"))
     }
 
     /// Steps on record and steps in progress, one line per table.

@@ -71,7 +71,7 @@ impl Drawn {
                 (None, "client") => element("span", &[("class", "soft")], &[text("in its client's process")]),
                 (None, _) => element("span", &[("class", "mono")], &[text(&application.worker_address)]),
             };
-            if let Some(fault) = &application.failure {
+            if let Some(fault) = &application.relaunch_reason {
                 let remark = format!("last attempt: {} · {}", fault.class, fault.code);
                 place.push(&element("div", &[("class", "stage")], &[text(remark)]));
             }

@@ -30,6 +30,7 @@ fn application(state: &'static str) -> ApplicationView {
         ended_at_ms: if state == "RUNNING" { 0 } else { 5_000 },
         failure: Some(Fault::new(ErrorClass::DataQuality, HOSTILE, HOSTILE)),
         waits_for: Some(HOSTILE.to_owned()),
+        relaunch_reason: None,
         steps: vec![Step {
             table: HOSTILE.to_owned(),
             outcome: HOSTILE.to_owned(),
@@ -38,6 +39,13 @@ fn application(state: &'static str) -> ApplicationView {
             ..Step::default()
         }],
     }
+}
+
+/// In its second attempt, or before it.
+fn relaunched(state: &'static str) -> ApplicationView {
+    let attempt = if state == "RUNNING" { 2 } else { 1 };
+    let relaunch_reason = Some(Fault::new(ErrorClass::Unavailable, "driver-lost", HOSTILE));
+    ApplicationView { attempt, failure: None, relaunch_reason, ended_at_ms: 0, ..application(state) }
 }
 
 fn worker() -> WorkerView {
@@ -91,7 +99,7 @@ fn the_cluster_page_shows_everything_and_escapes_it() {
             lost_worker(),
         ],
         in_states: BTreeMap::from([("RUNNING", 1), ("SUBMITTED", 200), ("FAILED", 1)]),
-        active: vec![application("RUNNING")],
+        active: vec![relaunched("RUNNING")],
         completed: vec![application("FAILED")],
         running_queries: 1,
         now_ms: 6_000,
@@ -118,6 +126,7 @@ fn the_cluster_page_shows_everything_and_escapes_it() {
         "data-quality",
         "3.0 s",
         "100 of 201, those with a driver first",
+        "last attempt: unavailable · driver-lost",
     ] {
         assert!(page.contains(expected), "{expected} is not in {page}");
     }
@@ -190,5 +199,18 @@ fn the_application_page_shows_steps_expectations_and_the_error_and_escapes_them(
     assert_harmless(&page);
     for expected in ["12,345", "3 violated", "1 of 4 tasks", "class=\"failure\"", "silver.b"] {
         assert!(page.contains(expected), "{expected} is not in {page}");
+    }
+}
+
+#[test]
+fn the_application_page_says_why_the_driver_is_launched_again() {
+    for state in ["RELAUNCHING", "RUNNING"] {
+        let application = relaunched(state);
+        let drawn = super::application::Drawn { application, progress: Vec::new(), queries: Vec::new(), now_ms: 6_000 };
+        let page = drawn.html().into_string();
+        assert_harmless(&page);
+        for expected in ["Attempt 1 ended with:", "class=\"failure\"", "driver-lost"] {
+            assert!(page.contains(expected), "{state}: {expected} is not in {page}");
+        }
     }
 }
