@@ -1,6 +1,7 @@
 //! The worker's configuration: file, then environment, then flags; validated once before anything starts. Edge: the
 //! only place that reads the environment.
 
+pub mod limits;
 pub mod units;
 
 use std::fs;
@@ -10,10 +11,10 @@ use std::time::Duration;
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser};
 use lake_proto::channel::master_addresses;
-use lake_proto::host::memory_bytes;
 use lake_proto::{ErrorClass, Fault, quantity};
 use serde::Deserialize;
 
+use self::limits::Host;
 use crate::host;
 
 const GIBIBYTE: u64 = 1 << 30;
@@ -43,9 +44,9 @@ pub struct Config {
     pub flight_port: u16,
     /// HTTP port of the page, health and metrics; 0 takes a free one.
     pub webui_port: u16,
-    /// Tasks at once. At least 1.
+    /// Tasks at once. At least 1, at most 4 for each core of the host.
     pub cores: u32,
-    /// Memory that tasks and drivers share. At least 512 MiB.
+    /// Memory that tasks and drivers share. At least 512 MiB, at most twice the host's.
     pub memory_bytes: u64,
     /// Shuffle files, spills and drivers' directories; workers of one host may share it.
     pub work_dir: PathBuf,
@@ -98,10 +99,10 @@ struct Flags {
     /// HTTP port of the page, 0 for any [default: 8081]
     #[arg(long, env = "LAKE_WORKER_WEBUI_PORT")]
     webui_port: Option<u16>,
-    /// Tasks at once [default: all cores]
+    /// Tasks at once, at most 4 for each core of the host [default: all cores]
     #[arg(short, long, env = "LAKE_WORKER_CORES")]
     cores: Option<u32>,
-    /// Memory for tasks and drivers, for example 8g [default: all but 1 GiB]
+    /// Memory for tasks and drivers, for example 8g, at most twice the host's [default: all but 1 GiB]
     #[arg(short, long, env = "LAKE_WORKER_MEMORY")]
     memory: Option<String>,
     /// Directory for shuffle files, spills and drivers [default: ./work]
@@ -157,10 +158,10 @@ struct FileConfig {
 /// `invalid-job` when a value or the file is not valid.
 pub fn read(arguments: Vec<String>) -> Result<Request, Fault> {
     let matches = Flags::command().get_matches_from(arguments);
-    effective(&matches)
+    effective(&matches, &Host::this())
 }
 
-fn effective(matches: &ArgMatches) -> Result<Request, Fault> {
+fn effective(matches: &ArgMatches, here: &Host) -> Result<Request, Fault> {
     let flags = Flags::from_arg_matches(matches).map_err(|error| invalid(error.to_string()))?;
     let file = match &flags.config {
         None => FileConfig::default(),
@@ -171,14 +172,13 @@ fn effective(matches: &ArgMatches) -> Result<Request, Fault> {
         }
     };
     let mut picked = Picked { matches, lines: Vec::new() };
-    let cores = std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
-    let memory = memory_bytes().map_or(GIBIBYTE, |total| total.saturating_sub(GIBIBYTE).max(SMALLEST_MEMORY));
+    let memory = here.memory_bytes.map_or(GIBIBYTE, |total| total.saturating_sub(GIBIBYTE).max(SMALLEST_MEMORY));
     let config = Config {
         host: picked.pick("host", flags.host, file.host, host::default_host),
         port: picked.pick("port", flags.port, file.port, || 7078),
         flight_port: picked.pick("flight_port", flags.flight_port, file.flight_port, || 7079),
         webui_port: picked.pick("webui_port", flags.webui_port, file.webui_port, || 8081),
-        cores: picked.pick("cores", flags.cores, file.cores, || cores),
+        cores: picked.pick("cores", flags.cores, file.cores, || here.cores),
         memory_bytes: quantity::parse_bytes(&picked.pick("memory", flags.memory, file.memory, || memory.to_string()))
             .map_err(|why| invalid(format!("memory: {why}")))?,
         work_dir: picked.pick("work_dir", flags.work_dir, file.work_dir, || PathBuf::from("./work")),
@@ -197,7 +197,7 @@ fn effective(matches: &ArgMatches) -> Result<Request, Fault> {
     if flags.dump_config {
         return Ok(Request::Dump(picked.lines.join("\n")));
     }
-    validate(&config)?;
+    validate(&config, here)?;
     Ok(Request::Run(config))
 }
 
@@ -231,7 +231,7 @@ impl Picked<'_> {
     }
 }
 
-fn validate(config: &Config) -> Result<(), Fault> {
+fn validate(config: &Config, here: &Host) -> Result<(), Fault> {
     if config.master_url.is_empty() {
         return Err(invalid("no master URL: give it as the last argument, for example lake://127.0.0.1:7077"));
     }
@@ -242,6 +242,7 @@ fn validate(config: &Config) -> Result<(), Fault> {
     if config.memory_bytes < SMALLEST_MEMORY {
         return Err(invalid(format!("memory is {}: expected at least 512m", quantity::bytes(config.memory_bytes))));
     }
+    here.check(config.cores, config.memory_bytes).map_err(invalid)?;
     if config.host.is_empty() || config.host.contains(|c: char| c.is_whitespace() || c == '/') {
         return Err(invalid(format!("host '{}' is not a host name or address", config.host)));
     }
@@ -256,9 +257,18 @@ fn invalid(message: impl Into<String>) -> Fault {
 mod tests {
     use super::*;
 
+    const HERE: Host = Host { cores: 4, memory_bytes: Some(8 << 30) };
+
     fn parse(arguments: &[&str]) -> Result<Request, Fault> {
         let arguments = std::iter::once("lake-worker").chain(arguments.iter().copied());
-        effective(&Flags::command().try_get_matches_from(arguments).unwrap())
+        effective(&Flags::command().try_get_matches_from(arguments).unwrap(), &HERE)
+    }
+
+    #[test]
+    fn nothing_asked_for_means_what_the_host_has_but_for_one_gibibyte() {
+        let Request::Run(config) = parse(&["lake://m:1"]).unwrap() else { panic!("expected a run") };
+        assert_eq!((config.cores, config.memory_bytes), (4, 7 << 30));
+        assert_eq!(HERE.oversubscribed(config.cores, config.memory_bytes), None);
     }
 
     #[test]
@@ -309,6 +319,8 @@ mod tests {
             &["-c", "0", "lake://m:1"],
             &["-m", "1m", "lake://m:1"],
             &["-m", "much", "lake://m:1"],
+            &["-c", "100000", "lake://m:1"],
+            &["-m", "900t", "lake://m:1"],
             &["--drain-timeout", "soon", "lake://m:1"],
             &["--config", "/no/such/file", "lake://m:1"],
         ] {

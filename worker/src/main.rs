@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use lake_proto::{ErrorClass, Fault};
+use lake_worker::config::limits::Host;
 use lake_worker::config::{self, Config, LogFormat, Request};
 use lake_worker::daemon::Worker;
 use lake_worker::drivers::Program;
@@ -78,6 +79,9 @@ fn run_worker(arguments: Vec<String>) -> anyhow::Result<()> {
         Request::Run(config) => config,
     };
     start_logging(config.log_format, &config.log_level)?;
+    if let Some(remark) = Host::this().oversubscribed(config.cores, config.memory_bytes) {
+        tracing::warn!("{remark}");
+    }
     runtime(SERVICE_THREADS)?.block_on(Box::pin(serve(config)))
 }
 

@@ -13,6 +13,7 @@ mod leaders;
 mod masters;
 mod pages;
 mod points;
+mod promises;
 mod repeatable;
 mod storage_faults;
 mod submit;
