@@ -36,7 +36,7 @@ pub enum LogFormat {
 /// What the worker runs with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Name or address others reach this host by, and the address it listens on.
+    /// Name or address that it listens at.
     pub host: String,
     /// gRPC port for masters; 0 takes a free one.
     pub port: u16,
@@ -44,6 +44,8 @@ pub struct Config {
     pub flight_port: u16,
     /// HTTP port of the page, health and metrics; 0 takes a free one.
     pub webui_port: u16,
+    /// Where others reach it.
+    pub advertised: Advertised,
     /// Tasks at once. At least 1, at most 4 for each core of the host.
     pub cores: u32,
     /// Memory that tasks and drivers share. At least 512 MiB, at most twice the host's.
@@ -60,6 +62,19 @@ pub struct Config {
     pub log_format: LogFormat,
     /// What this daemon and its drivers log, as a `tracing` filter.
     pub log_level: String,
+}
+
+/// Where masters, drivers and other workers reach this one: as it listens, unless ports are mapped between.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advertised {
+    /// Name or address. Default: the one that it listens at.
+    pub host: String,
+    /// gRPC port; 0 for the one that is bound, as for the others. Default: the one to bind, as for the others.
+    pub port: u16,
+    /// Arrow Flight port.
+    pub flight_port: u16,
+    /// HTTP port.
+    pub webui_port: u16,
 }
 
 /// What the command line asks for.
@@ -87,7 +102,7 @@ pub enum Request {
                   '_' for '-'). Flags win over the environment, the environment over the file."
 )]
 struct Flags {
-    /// Name or address others reach this host by
+    /// Name or address to listen at, and others reach this host by
     #[arg(short = 'h', long, env = "LAKE_WORKER_HOST")]
     host: Option<String>,
     /// gRPC port, 0 for any [default: 7078]
@@ -99,6 +114,18 @@ struct Flags {
     /// HTTP port of the page, 0 for any [default: 8081]
     #[arg(long, env = "LAKE_WORKER_WEBUI_PORT")]
     webui_port: Option<u16>,
+    /// Name or address others reach this worker by, when that is not --host, as with a container [default: --host]
+    #[arg(long, env = "LAKE_ADVERTISE_HOST", value_name = "HOST")]
+    advertise_host: Option<String>,
+    /// gRPC port that others reach, when it is mapped to --port [default: --port]
+    #[arg(long, env = "LAKE_ADVERTISE_PORT", value_name = "PORT")]
+    advertise_port: Option<u16>,
+    /// Arrow Flight port that others reach, when it is mapped to --flight-port [default: --flight-port]
+    #[arg(long, env = "LAKE_ADVERTISE_FLIGHT_PORT", value_name = "PORT")]
+    advertise_flight_port: Option<u16>,
+    /// HTTP port that others reach, when it is mapped to --webui-port [default: --webui-port]
+    #[arg(long, env = "LAKE_ADVERTISE_WEBUI_PORT", value_name = "PORT")]
+    advertise_webui_port: Option<u16>,
     /// Tasks at once, at most 4 for each core of the host [default: all cores]
     #[arg(short, long, env = "LAKE_WORKER_CORES")]
     cores: Option<u32>,
@@ -141,6 +168,10 @@ struct FileConfig {
     port: Option<u16>,
     flight_port: Option<u16>,
     webui_port: Option<u16>,
+    advertise_host: Option<String>,
+    advertise_port: Option<u16>,
+    advertise_flight_port: Option<u16>,
+    advertise_webui_port: Option<u16>,
     cores: Option<u32>,
     memory: Option<String>,
     work_dir: Option<PathBuf>,
@@ -173,11 +204,33 @@ fn effective(matches: &ArgMatches, here: &Host) -> Result<Request, Fault> {
     };
     let mut picked = Picked { matches, lines: Vec::new() };
     let memory = here.memory_bytes.map_or(GIBIBYTE, |total| total.saturating_sub(GIBIBYTE).max(SMALLEST_MEMORY));
+    let host = picked.pick("host", flags.host, file.host, host::default_host);
+    let port = picked.pick("port", flags.port, file.port, || 7078);
+    let flight_port = picked.pick("flight_port", flags.flight_port, file.flight_port, || 7079);
+    let webui_port = picked.pick("webui_port", flags.webui_port, file.webui_port, || 8081);
+    let mut advertised_port = |id, given, file, bound| picked.pick(id, given, file, || bound);
+    let advertised = Advertised {
+        port: advertised_port("advertise_port", flags.advertise_port, file.advertise_port, port),
+        flight_port: advertised_port(
+            "advertise_flight_port",
+            flags.advertise_flight_port,
+            file.advertise_flight_port,
+            flight_port,
+        ),
+        webui_port: advertised_port(
+            "advertise_webui_port",
+            flags.advertise_webui_port,
+            file.advertise_webui_port,
+            webui_port,
+        ),
+        host: picked.pick("advertise_host", flags.advertise_host, file.advertise_host, || host.clone()),
+    };
     let config = Config {
-        host: picked.pick("host", flags.host, file.host, host::default_host),
-        port: picked.pick("port", flags.port, file.port, || 7078),
-        flight_port: picked.pick("flight_port", flags.flight_port, file.flight_port, || 7079),
-        webui_port: picked.pick("webui_port", flags.webui_port, file.webui_port, || 8081),
+        host,
+        port,
+        flight_port,
+        webui_port,
+        advertised,
         cores: picked.pick("cores", flags.cores, file.cores, || here.cores),
         memory_bytes: quantity::parse_bytes(&picked.pick("memory", flags.memory, file.memory, || memory.to_string()))
             .map_err(|why| invalid(format!("memory: {why}")))?,
@@ -243,8 +296,10 @@ fn validate(config: &Config, here: &Host) -> Result<(), Fault> {
         return Err(invalid(format!("memory is {}: expected at least 512m", quantity::bytes(config.memory_bytes))));
     }
     here.check(config.cores, config.memory_bytes).map_err(invalid)?;
-    if config.host.is_empty() || config.host.contains(|c: char| c.is_whitespace() || c == '/') {
-        return Err(invalid(format!("host '{}' is not a host name or address", config.host)));
+    for (key, host) in [("host", &config.host), ("advertise_host", &config.advertised.host)] {
+        if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c == '/') {
+            return Err(invalid(format!("{key} '{host}' is not a host name or address")));
+        }
     }
     Ok(())
 }
@@ -296,6 +351,34 @@ mod tests {
     }
 
     #[test]
+    fn what_is_advertised_is_what_is_bound_but_for_what_is_said() {
+        let advertised = |arguments: &[&str]| {
+            let Request::Run(config) = parse(&[arguments, &["lake://m:1"]].concat()).unwrap() else {
+                panic!("expected a run");
+            };
+            config.advertised
+        };
+        let at = |host: &str, port, flight_port, webui_port| Advertised {
+            host: host.to_owned(),
+            port,
+            flight_port,
+            webui_port,
+        };
+        assert_eq!(advertised(&["-h", "h1"]), at("h1", 7078, 7079, 8081));
+        assert_eq!(advertised(&["-h", "h1", "-p", "0", "--flight-port", "17079"]), at("h1", 0, 17079, 8081));
+        let mapped = ["-h", "0.0.0.0", "--advertise-host", "h2", "--advertise-port", "27078"];
+        let ports = ["--advertise-flight-port", "27079", "--advertise-webui-port", "28081"];
+        assert_eq!(advertised(&[&mapped[..], &ports].concat()), at("h2", 27078, 27079, 28081));
+        let Request::Dump(text) = parse(&[&mapped[..], &["--dump-config"]].concat()).unwrap() else {
+            panic!("expected a dump");
+        };
+        for line in ["advertise_host = \"h2\" # flag", "advertise_flight_port = 7079 # default"] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+        toml::from_str::<FileConfig>(&text).unwrap();
+    }
+
+    #[test]
     fn the_help_shows_what_is_accepted() {
         let mut command = Flags::command();
         command.clone().debug_assert();
@@ -320,6 +403,7 @@ mod tests {
             &["-m", "1m", "lake://m:1"],
             &["-m", "much", "lake://m:1"],
             &["-c", "100000", "lake://m:1"],
+            &["--advertise-host", "h/1", "lake://m:1"],
             &["-m", "900t", "lake://m:1"],
             &["--drain-timeout", "soon", "lake://m:1"],
             &["--config", "/no/such/file", "lake://m:1"],

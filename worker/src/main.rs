@@ -90,10 +90,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
     let program = Program::this_executable(config.log_level.clone())?;
     let mut worker = Worker::start(config, program).await?;
-    let offer = &worker.offer;
+    let bound = &worker.bound;
     let mut out = stdout().lock();
-    for (name, port) in [("grpc", offer.grpc_port), ("flight", offer.flight_port), ("http", offer.http_port)] {
-        writeln!(out, "listening {name} {}:{port}", offer.host)?;
+    for (name, port) in [("grpc", bound.grpc_port), ("flight", bound.flight_port), ("http", bound.http_port)] {
+        writeln!(out, "listening {name} {}:{port}", bound.host)?;
     }
     out.flush()?;
     drop(out);

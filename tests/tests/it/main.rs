@@ -10,6 +10,7 @@ mod faults;
 mod fencing;
 mod ha_client;
 mod leaders;
+mod mapped_ports;
 mod masters;
 mod pages;
 mod points;
