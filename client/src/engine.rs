@@ -55,8 +55,13 @@ mod open {
         driver::run_local(pipeline, options, progress).await
     }
 
-    /// Acts as the driver of a submission made with deploy mode `client`.
-    pub(crate) async fn run_attached(options: &Options, submitted: &SubmitResponse) -> Result<(), Fault> {
+    /// Acts as the driver of a submission made with deploy mode `client`. `lease_ended` is called on another thread when
+    /// another driver may have the submission by now, and is to end this process.
+    pub(crate) async fn run_attached(
+        options: &Options,
+        submitted: &SubmitResponse,
+        lease_ended: impl FnOnce(Fault) + Send + 'static,
+    ) -> Result<(), Fault> {
         let driver_id = submitted.driver_id.parse().map_err(|error| {
             Fault::new(ErrorClass::Internal, "driver-id", format!("the master's answer is not usable: {error}"))
         })?;
@@ -68,7 +73,7 @@ mod open {
             work_dir: directory.path.clone(),
             memory_bytes: options.driver_memory.unwrap_or(DEFAULT_DRIVER_MEMORY_BYTES),
         };
-        driver::run_attached(arguments).await
+        driver::run_attached(arguments, lease_ended).await
     }
 
     /// Plans the pipeline and changes nothing.
@@ -135,7 +140,11 @@ mod shut {
         Err(no_engine("--deploy-mode local"))
     }
 
-    pub(crate) async fn run_attached(_options: &Options, _submitted: &SubmitResponse) -> Result<(), Fault> {
+    pub(crate) async fn run_attached(
+        _options: &Options,
+        _submitted: &SubmitResponse,
+        _lease_ended: impl FnOnce(Fault) + Send + 'static,
+    ) -> Result<(), Fault> {
         Err(no_engine("--deploy-mode client"))
     }
 

@@ -1,13 +1,14 @@
 //! What crosses between processes: messages, ids, error classes, the one way to open a channel; and what more than one
 //! of our programs must say in the same words: quantities, pages, defaults, how long silence is borne.
 //!
-//! Never here: decisions. Pure, except for [`channel`], [`host`] and [`point`].
+//! Never here: decisions. Pure, except for [`channel`], [`host`], [`last_word`] and [`point`].
 
 pub mod channel;
 pub mod codes;
 pub mod error;
 pub mod host;
 pub mod ids;
+pub mod last_word;
 pub mod masters;
 pub mod point;
 pub mod quantity;

@@ -1,6 +1,7 @@
 //! The worker's configuration: file, then environment, then flags; validated once before anything starts. Edge: the
 //! only place that reads the environment.
 
+pub mod limits;
 pub mod units;
 
 use std::fs;
@@ -10,10 +11,10 @@ use std::time::Duration;
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser};
 use lake_proto::channel::master_addresses;
-use lake_proto::host::memory_bytes;
 use lake_proto::{ErrorClass, Fault, quantity};
 use serde::Deserialize;
 
+use self::limits::Host;
 use crate::host;
 
 const GIBIBYTE: u64 = 1 << 30;
@@ -35,7 +36,7 @@ pub enum LogFormat {
 /// What the worker runs with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Name or address others reach this host by, and the address it listens on.
+    /// Name or address that it listens at.
     pub host: String,
     /// gRPC port for masters; 0 takes a free one.
     pub port: u16,
@@ -43,9 +44,11 @@ pub struct Config {
     pub flight_port: u16,
     /// HTTP port of the page, health and metrics; 0 takes a free one.
     pub webui_port: u16,
-    /// Tasks at once. At least 1.
+    /// Where others reach it.
+    pub advertised: Advertised,
+    /// Tasks at once. At least 1, at most 4 for each core of the host.
     pub cores: u32,
-    /// Memory that tasks and drivers share. At least 512 MiB.
+    /// Memory that tasks and drivers share. At least 512 MiB, at most twice the host's.
     pub memory_bytes: u64,
     /// Shuffle files, spills and drivers' directories; workers of one host may share it.
     pub work_dir: PathBuf,
@@ -59,6 +62,19 @@ pub struct Config {
     pub log_format: LogFormat,
     /// What this daemon and its drivers log, as a `tracing` filter.
     pub log_level: String,
+}
+
+/// Where masters, drivers and other workers reach this one: as it listens, unless ports are mapped between.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advertised {
+    /// Name or address. Default: the one that it listens at.
+    pub host: String,
+    /// gRPC port; 0 for the one that is bound, as for the others. Default: the one to bind, as for the others.
+    pub port: u16,
+    /// Arrow Flight port.
+    pub flight_port: u16,
+    /// HTTP port.
+    pub webui_port: u16,
 }
 
 /// What the command line asks for.
@@ -86,7 +102,7 @@ pub enum Request {
                   '_' for '-'). Flags win over the environment, the environment over the file."
 )]
 struct Flags {
-    /// Name or address others reach this host by
+    /// Name or address to listen at, and others reach this host by
     #[arg(short = 'h', long, env = "LAKE_WORKER_HOST")]
     host: Option<String>,
     /// gRPC port, 0 for any [default: 7078]
@@ -98,10 +114,22 @@ struct Flags {
     /// HTTP port of the page, 0 for any [default: 8081]
     #[arg(long, env = "LAKE_WORKER_WEBUI_PORT")]
     webui_port: Option<u16>,
-    /// Tasks at once [default: all cores]
+    /// Name or address others reach this worker by, when that is not --host, as with a container [default: --host]
+    #[arg(long, env = "LAKE_ADVERTISE_HOST", value_name = "HOST")]
+    advertise_host: Option<String>,
+    /// gRPC port that others reach, when it is mapped to --port [default: --port]
+    #[arg(long, env = "LAKE_ADVERTISE_PORT", value_name = "PORT")]
+    advertise_port: Option<u16>,
+    /// Arrow Flight port that others reach, when it is mapped to --flight-port [default: --flight-port]
+    #[arg(long, env = "LAKE_ADVERTISE_FLIGHT_PORT", value_name = "PORT")]
+    advertise_flight_port: Option<u16>,
+    /// HTTP port that others reach, when it is mapped to --webui-port [default: --webui-port]
+    #[arg(long, env = "LAKE_ADVERTISE_WEBUI_PORT", value_name = "PORT")]
+    advertise_webui_port: Option<u16>,
+    /// Tasks at once, at most 4 for each core of the host [default: all cores]
     #[arg(short, long, env = "LAKE_WORKER_CORES")]
     cores: Option<u32>,
-    /// Memory for tasks and drivers, for example 8g [default: all but 1 GiB]
+    /// Memory for tasks and drivers, for example 8g, at most twice the host's [default: all but 1 GiB]
     #[arg(short, long, env = "LAKE_WORKER_MEMORY")]
     memory: Option<String>,
     /// Directory for shuffle files, spills and drivers [default: ./work]
@@ -140,6 +168,10 @@ struct FileConfig {
     port: Option<u16>,
     flight_port: Option<u16>,
     webui_port: Option<u16>,
+    advertise_host: Option<String>,
+    advertise_port: Option<u16>,
+    advertise_flight_port: Option<u16>,
+    advertise_webui_port: Option<u16>,
     cores: Option<u32>,
     memory: Option<String>,
     work_dir: Option<PathBuf>,
@@ -157,10 +189,10 @@ struct FileConfig {
 /// `invalid-job` when a value or the file is not valid.
 pub fn read(arguments: Vec<String>) -> Result<Request, Fault> {
     let matches = Flags::command().get_matches_from(arguments);
-    effective(&matches)
+    effective(&matches, &Host::this())
 }
 
-fn effective(matches: &ArgMatches) -> Result<Request, Fault> {
+fn effective(matches: &ArgMatches, here: &Host) -> Result<Request, Fault> {
     let flags = Flags::from_arg_matches(matches).map_err(|error| invalid(error.to_string()))?;
     let file = match &flags.config {
         None => FileConfig::default(),
@@ -171,14 +203,35 @@ fn effective(matches: &ArgMatches) -> Result<Request, Fault> {
         }
     };
     let mut picked = Picked { matches, lines: Vec::new() };
-    let cores = std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
-    let memory = memory_bytes().map_or(GIBIBYTE, |total| total.saturating_sub(GIBIBYTE).max(SMALLEST_MEMORY));
+    let memory = here.memory_bytes.map_or(GIBIBYTE, |total| total.saturating_sub(GIBIBYTE).max(SMALLEST_MEMORY));
+    let host = picked.pick("host", flags.host, file.host, host::default_host);
+    let port = picked.pick("port", flags.port, file.port, || 7078);
+    let flight_port = picked.pick("flight_port", flags.flight_port, file.flight_port, || 7079);
+    let webui_port = picked.pick("webui_port", flags.webui_port, file.webui_port, || 8081);
+    let mut advertised_port = |id, given, file, bound| picked.pick(id, given, file, || bound);
+    let advertised = Advertised {
+        port: advertised_port("advertise_port", flags.advertise_port, file.advertise_port, port),
+        flight_port: advertised_port(
+            "advertise_flight_port",
+            flags.advertise_flight_port,
+            file.advertise_flight_port,
+            flight_port,
+        ),
+        webui_port: advertised_port(
+            "advertise_webui_port",
+            flags.advertise_webui_port,
+            file.advertise_webui_port,
+            webui_port,
+        ),
+        host: picked.pick("advertise_host", flags.advertise_host, file.advertise_host, || host.clone()),
+    };
     let config = Config {
-        host: picked.pick("host", flags.host, file.host, host::default_host),
-        port: picked.pick("port", flags.port, file.port, || 7078),
-        flight_port: picked.pick("flight_port", flags.flight_port, file.flight_port, || 7079),
-        webui_port: picked.pick("webui_port", flags.webui_port, file.webui_port, || 8081),
-        cores: picked.pick("cores", flags.cores, file.cores, || cores),
+        host,
+        port,
+        flight_port,
+        webui_port,
+        advertised,
+        cores: picked.pick("cores", flags.cores, file.cores, || here.cores),
         memory_bytes: quantity::parse_bytes(&picked.pick("memory", flags.memory, file.memory, || memory.to_string()))
             .map_err(|why| invalid(format!("memory: {why}")))?,
         work_dir: picked.pick("work_dir", flags.work_dir, file.work_dir, || PathBuf::from("./work")),
@@ -197,7 +250,7 @@ fn effective(matches: &ArgMatches) -> Result<Request, Fault> {
     if flags.dump_config {
         return Ok(Request::Dump(picked.lines.join("\n")));
     }
-    validate(&config)?;
+    validate(&config, here)?;
     Ok(Request::Run(config))
 }
 
@@ -231,7 +284,7 @@ impl Picked<'_> {
     }
 }
 
-fn validate(config: &Config) -> Result<(), Fault> {
+fn validate(config: &Config, here: &Host) -> Result<(), Fault> {
     if config.master_url.is_empty() {
         return Err(invalid("no master URL: give it as the last argument, for example lake://127.0.0.1:7077"));
     }
@@ -242,8 +295,11 @@ fn validate(config: &Config) -> Result<(), Fault> {
     if config.memory_bytes < SMALLEST_MEMORY {
         return Err(invalid(format!("memory is {}: expected at least 512m", quantity::bytes(config.memory_bytes))));
     }
-    if config.host.is_empty() || config.host.contains(|c: char| c.is_whitespace() || c == '/') {
-        return Err(invalid(format!("host '{}' is not a host name or address", config.host)));
+    here.check(config.cores, config.memory_bytes).map_err(invalid)?;
+    for (key, host) in [("host", &config.host), ("advertise_host", &config.advertised.host)] {
+        if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c == '/') {
+            return Err(invalid(format!("{key} '{host}' is not a host name or address")));
+        }
     }
     Ok(())
 }
@@ -256,9 +312,18 @@ fn invalid(message: impl Into<String>) -> Fault {
 mod tests {
     use super::*;
 
+    const HERE: Host = Host { cores: 4, memory_bytes: Some(8 << 30) };
+
     fn parse(arguments: &[&str]) -> Result<Request, Fault> {
         let arguments = std::iter::once("lake-worker").chain(arguments.iter().copied());
-        effective(&Flags::command().try_get_matches_from(arguments).unwrap())
+        effective(&Flags::command().try_get_matches_from(arguments).unwrap(), &HERE)
+    }
+
+    #[test]
+    fn nothing_asked_for_means_what_the_host_has_but_for_one_gibibyte() {
+        let Request::Run(config) = parse(&["lake://m:1"]).unwrap() else { panic!("expected a run") };
+        assert_eq!((config.cores, config.memory_bytes), (4, 7 << 30));
+        assert_eq!(HERE.oversubscribed(config.cores, config.memory_bytes), None);
     }
 
     #[test]
@@ -286,6 +351,34 @@ mod tests {
     }
 
     #[test]
+    fn what_is_advertised_is_what_is_bound_but_for_what_is_said() {
+        let advertised = |arguments: &[&str]| {
+            let Request::Run(config) = parse(&[arguments, &["lake://m:1"]].concat()).unwrap() else {
+                panic!("expected a run");
+            };
+            config.advertised
+        };
+        let at = |host: &str, port, flight_port, webui_port| Advertised {
+            host: host.to_owned(),
+            port,
+            flight_port,
+            webui_port,
+        };
+        assert_eq!(advertised(&["-h", "h1"]), at("h1", 7078, 7079, 8081));
+        assert_eq!(advertised(&["-h", "h1", "-p", "0", "--flight-port", "17079"]), at("h1", 0, 17079, 8081));
+        let mapped = ["-h", "0.0.0.0", "--advertise-host", "h2", "--advertise-port", "27078"];
+        let ports = ["--advertise-flight-port", "27079", "--advertise-webui-port", "28081"];
+        assert_eq!(advertised(&[&mapped[..], &ports].concat()), at("h2", 27078, 27079, 28081));
+        let Request::Dump(text) = parse(&[&mapped[..], &["--dump-config"]].concat()).unwrap() else {
+            panic!("expected a dump");
+        };
+        for line in ["advertise_host = \"h2\" # flag", "advertise_flight_port = 7079 # default"] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+        toml::from_str::<FileConfig>(&text).unwrap();
+    }
+
+    #[test]
     fn the_help_shows_what_is_accepted() {
         let mut command = Flags::command();
         command.clone().debug_assert();
@@ -309,6 +402,9 @@ mod tests {
             &["-c", "0", "lake://m:1"],
             &["-m", "1m", "lake://m:1"],
             &["-m", "much", "lake://m:1"],
+            &["-c", "100000", "lake://m:1"],
+            &["--advertise-host", "h/1", "lake://m:1"],
+            &["-m", "900t", "lake://m:1"],
             &["--drain-timeout", "soon", "lake://m:1"],
             &["--config", "/no/such/file", "lake://m:1"],
         ] {

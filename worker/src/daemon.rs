@@ -31,7 +31,7 @@ use crate::flight::ShuffleFlight;
 use crate::http::{self, View};
 use crate::logs::Logs;
 use crate::registration::outbox::Outbox;
-use crate::registration::{Offer, Registration, State};
+use crate::registration::{Bound, Offer, Registration, State};
 use crate::tasks::Tasks;
 use crate::workdir::{WorkDir, janitor};
 
@@ -41,7 +41,9 @@ const FLUSH_PATIENCE: Duration = Duration::from_secs(3);
 
 /// A worker that serves.
 pub struct Worker {
-    /// Where it is reached, with the ports it really has.
+    /// Where it listens, with the ports it really has.
+    pub bound: Bound,
+    /// Where it is reached, and what it offers.
     pub offer: Offer,
     /// Whether a master knows it.
     pub state: watch::Receiver<State>,
@@ -74,14 +76,13 @@ impl Worker {
         let grpc = bind(&config.host, config.port).await?;
         let flight = bind(&config.host, config.flight_port).await?;
         let web = bind(&config.host, config.webui_port).await?;
-        let offer = Offer {
+        let bound = Bound {
             host: config.host.clone(),
             grpc_port: port_of(&grpc)?,
             flight_port: port_of(&flight)?,
             http_port: port_of(&web)?,
-            cores: config.cores,
-            memory_bytes: config.memory_bytes,
         };
+        let offer = Offer::new(&config, &bound);
 
         let outbox = Arc::new(Outbox::default());
         let tasks = Tasks::new(config.cores, config.memory_bytes, work.clone(), outbox.clone());
@@ -123,6 +124,7 @@ impl Worker {
         let registered = Parts::new(breaks);
         registered.start("the registration", registration.run());
         Ok(Self {
+            bound,
             offer,
             state: shown,
             draining,

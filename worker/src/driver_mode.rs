@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::Parser;
 use lake_engine::driver::{DriverArgs, run_attached};
 use lake_proto::v1::LaunchDriver;
-use lake_proto::{DriverId, ErrorClass, Fault};
+use lake_proto::{DriverId, ErrorClass, Fault, last_word};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::DEFAULT_LOG_LEVEL;
@@ -107,13 +107,18 @@ pub async fn run(command: Command) -> Result<(), Fault> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let killed = || Fault::new(ErrorClass::Cancelled, "driver-killed", "the driver was told to end");
     tokio::select! {
-        outcome = Box::pin(run_attached(command.arguments)) => outcome,
+        outcome = Box::pin(run_attached(command.arguments, lease_ended)) => outcome,
         _ = terminate.recv() => Err(killed()),
         _ = interrupt.recv() => Err(killed()),
         () = orphaned(command.parent) => {
             Err(Fault::new(ErrorClass::Unavailable, "worker-lost", "the worker of this driver is gone"))
         }
     }
+}
+
+/// Ends this process, whatever hangs in it.
+fn lease_ended(reason: Fault) {
+    last_word::end(reason.class.exit_code(), || eprintln!("error[{}/{}]: {reason}", reason.class, reason.code))
 }
 
 /// Ends when the parent is another process than `parent`, by default the one there is now.

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use lake_proto::{ErrorClass, Fault};
+use lake_worker::config::limits::Host;
 use lake_worker::config::{self, Config, LogFormat, Request};
 use lake_worker::daemon::Worker;
 use lake_worker::drivers::Program;
@@ -78,6 +79,9 @@ fn run_worker(arguments: Vec<String>) -> anyhow::Result<()> {
         Request::Run(config) => config,
     };
     start_logging(config.log_format, &config.log_level)?;
+    if let Some(remark) = Host::this().oversubscribed(config.cores, config.memory_bytes) {
+        tracing::warn!("{remark}");
+    }
     runtime(SERVICE_THREADS)?.block_on(Box::pin(serve(config)))
 }
 
@@ -86,10 +90,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
     let program = Program::this_executable(config.log_level.clone())?;
     let mut worker = Worker::start(config, program).await?;
-    let offer = &worker.offer;
+    let bound = &worker.bound;
     let mut out = stdout().lock();
-    for (name, port) in [("grpc", offer.grpc_port), ("flight", offer.flight_port), ("http", offer.http_port)] {
-        writeln!(out, "listening {name} {}:{port}", offer.host)?;
+    for (name, port) in [("grpc", bound.grpc_port), ("flight", bound.flight_port), ("http", bound.http_port)] {
+        writeln!(out, "listening {name} {}:{port}", bound.host)?;
     }
     out.flush()?;
     drop(out);

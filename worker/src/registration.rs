@@ -21,7 +21,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use uuid::Uuid;
 
-pub use self::offer::{Offer, State};
+pub use self::offer::{Bound, Offer, State};
 use self::outbox::Outbox;
 use crate::drain::Drain;
 use crate::drivers::Drivers;

@@ -3,7 +3,9 @@
 //! Standard output gets data only: the driver's id with `--no-wait`, tables with `--show`, the document with
 //! `--output json`. Everything else goes to standard error.
 
-use std::time::{Duration, Instant};
+mod last_word;
+
+use std::time::Duration;
 
 use lake_job::Pipeline;
 use lake_proto::v1::{ApplicationStatus, StepProgress, SubmitOptions, SubmitRequest, SubmitResponse};
@@ -11,11 +13,12 @@ use lake_proto::{DEFAULT_DRIVER_MEMORY_BYTES, ErrorClass, Fault};
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use self::last_word::LastWord;
 use super::{client, load, print};
 use crate::client::Client;
 use crate::engine;
 use crate::options::{DeployMode, Options, Output, Terminal};
-use crate::report::{Failed, Failure, Outcome, Step, exit_code, fault_of};
+use crate::report::{Failed, Outcome, Step, exit_code, fault_of};
 use crate::view::{self, View};
 
 const SHOWN_ROWS: usize = 20;
@@ -23,14 +26,15 @@ const SHOWN_ROWS: usize = 20;
 const DETACHED: u8 = 130;
 
 pub(super) async fn run(options: &Options) -> u8 {
-    let mut run = Run { options, started: Instant::now(), outcome: Outcome::before(options), view: None };
+    let last_word = LastWord::new(options.output);
+    let mut run = Run { options, last_word, outcome: Outcome::before(options), view: None };
     let failed = run.job().await.err();
-    run.last_word(failed)
+    run.end_with(failed)
 }
 
 struct Run<'a> {
     options: &'a Options,
-    started: Instant,
+    last_word: LastWord,
     outcome: Outcome,
     view: Option<Box<dyn View>>,
 }
@@ -188,7 +192,8 @@ impl Run<'_> {
         let followed = {
             let view = self.view.insert(view::open(self.options.verbose, Terminal::of_this_process()));
             view.note(&format!("driver {} ({}) in this process", answer.driver_id, answer.app_id));
-            let mut driver = std::pin::pin!(engine::run_attached(self.options, &answer));
+            let lease_ended = self.last_word.when_the_lease_ends(&self.outcome);
+            let mut driver = std::pin::pin!(engine::run_attached(self.options, &answer, lease_ended));
             let mut status = std::pin::pin!(follow(&mut client, &answer.driver_id, view.as_mut()));
             tokio::select! {
                 // Killed from elsewhere, or the driver's end seen here first.
@@ -241,30 +246,16 @@ impl Run<'_> {
     fn close_view(&mut self) {
         if let Some(mut view) = self.view.take() {
             let name = self.outcome.name.as_deref().unwrap_or("job");
-            view.close(name, &self.outcome.state, self.started.elapsed());
+            view.close(name, &self.outcome.state, self.last_word.elapsed());
         }
     }
 
-    fn last_word(mut self, failed: Option<Failed>) -> u8 {
+    fn end_with(mut self, failed: Option<Failed>) -> u8 {
         if failed.is_some() && matches!(self.outcome.state.as_str(), "SUBMITTED" | "RUNNING") {
             self.outcome.state = "UNKNOWN".to_owned();
         }
         self.close_view();
-        if let Some(failed) = &failed {
-            eprint!("{}", failed.to_text());
-            self.outcome.exit_code = failed.first().class.exit_code();
-            self.outcome.failure = Some(Failure::from(failed));
-        }
-        let planned = self.outcome.state == "PLANNED";
-        if self.options.output == Output::Json && !planned {
-            self.outcome.elapsed_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-            match serde_json::to_string_pretty(&self.outcome) {
-                // The exit code says the same when nobody reads the document.
-                Ok(document) => drop(print(&document)),
-                Err(error) => eprintln!("error[internal/json]: the outcome has no JSON form: {error}"),
-            }
-        }
-        self.outcome.exit_code
+        self.last_word.say(self.outcome, failed.as_ref())
     }
 }
 

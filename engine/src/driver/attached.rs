@@ -43,16 +43,18 @@ pub struct DriverArgs {
     pub memory_bytes: u64,
 }
 
-/// Runs a submission to its end and reports the end to the master. The caller exits with the fault's class. While it
-/// runs, the process ends itself, as `unavailable`, when no confirmed leader has answered for
-/// [`lake_proto::DRIVER_LEASE`].
+/// Runs a submission to its end and reports the end to the master. The caller exits with the fault's class.
+///
+/// When no confirmed leader has answered for [`lake_proto::DRIVER_LEASE`] while it runs, `lease_ended` is called with the
+/// reason, on a thread of its own, which also runs when this runtime hangs. It is to end the process: another driver may
+/// have the run by then.
 ///
 /// # Errors
 /// Whatever ended the run; `conflict` when a newer driver has taken over, `not-found` when the master gave this one up.
-pub async fn run_attached(args: DriverArgs) -> Result<(), Fault> {
+pub async fn run_attached(args: DriverArgs, lease_ended: impl FnOnce(Fault) + Send + 'static) -> Result<(), Fault> {
     let masters = Masters::new(&args.master_url)?;
     let driver = DriverIdentity { driver_id: args.driver_id.to_string(), epoch: args.epoch };
-    let outcome = run(&args, &masters, &driver).await;
+    let outcome = run(&args, &masters, &driver, lease_ended).await;
     let failure = outcome.as_ref().err().map(|error| error.0.clone().into());
     let finish = v1::DriverFinishRequest { driver: Some(driver), failure };
     let reported = masters.call(|channel| {
@@ -67,8 +69,13 @@ pub async fn run_attached(args: DriverArgs) -> Result<(), Fault> {
     outcome.map_err(Fault::from)
 }
 
-async fn run(args: &DriverArgs, masters: &Masters, driver: &DriverIdentity) -> Result<()> {
-    let held = Lease::hold()?;
+async fn run(
+    args: &DriverArgs,
+    masters: &Masters,
+    driver: &DriverIdentity,
+    lease_ended: impl FnOnce(Fault) + Send + 'static,
+) -> Result<()> {
+    let held = Lease::hold(lease_ended)?;
     let lease = held.lease();
     let request = v1::DriverStartRequest { driver: Some(driver.clone()) };
     let start = masters

@@ -1,25 +1,23 @@
 //! How long this process may take itself for its run's driver: until [`DRIVER_LEASE`] after it last asked a leader that
-//! a majority has confirmed. Edge: a clock, a thread, and the end of the process.
+//! a majority has confirmed. Edge: a clock and a thread.
 //!
-//! The clock counts time in which the host was suspended, and a thread of its own watches it, so that neither a runtime
-//! that is stuck nor a pipe that nobody reads keeps a driver alive that is given up. The lease makes that drivers end;
-//! that no row is committed twice does not hang on it, but on the table's transactions: see docs/adr/0005-fencing.md.
+//! The clock counts time in which the host was suspended, and a thread of its own watches it, so that a runtime that is
+//! stuck does not keep a driver alive that is given up. What happens at the end is the program's: the thread calls it. The
+//! lease makes that drivers end; that no row is committed twice does not hang on it, but on the table's transactions: see
+//! docs/adr/0005-fencing.md.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{Builder, Thread, park_timeout};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lake_proto::host::BootClock;
-use lake_proto::{DRIVER_LEASE, ErrorClass};
-use rustix::process::{Signal, getpid, kill_process};
+use lake_proto::{DRIVER_LEASE, ErrorClass, Fault};
 
 use crate::{EngineError, Result};
 
 /// How often the clock is looked at: a thread's own waiting stands still in a suspended host.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// How long the process may take to say why it ends, and to do so in order.
-const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// The lease; whoever commits asks it.
 #[derive(Debug)]
@@ -36,22 +34,23 @@ pub(super) struct Lease {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked(Duration);
 
-/// Keeps the thread that ends the process with the lease. Dropped when the run has ended.
+/// Keeps the thread that watches the lease. Dropped when the run has ended.
 pub(super) struct Held {
     lease: Arc<Lease>,
     watcher: Thread,
 }
 
 impl Lease {
-    /// A lease that begins now; the process ends with it.
+    /// A lease that begins now. When it is over before the run, `ended` is called with the reason, on the thread that
+    /// watches.
     ///
     /// # Errors
     /// `resource` when the clock or a thread is not to be had.
-    pub(super) fn hold() -> Result<Held> {
-        Self::begin(DRIVER_LEASE, end_process)
+    pub(super) fn hold(ended: impl FnOnce(Fault) + Send + 'static) -> Result<Held> {
+        Self::begin(DRIVER_LEASE, ended)
     }
 
-    fn begin(length: Duration, end: impl FnOnce() + Send + 'static) -> Result<Held> {
+    fn begin(length: Duration, ended: impl FnOnce(Fault) + Send + 'static) -> Result<Held> {
         let failed = |error: std::io::Error| {
             EngineError::new(ErrorClass::Resource, "threads", format!("a driver cannot watch its lease: {error}"))
         };
@@ -59,7 +58,7 @@ impl Lease {
         let renewed_ms = AtomicU64::new(millis(clock.now().map_err(failed)?));
         let lease = Arc::new(Self { clock, length, renewed_ms, is_over: AtomicBool::new(false) });
         let watched = lease.clone();
-        let watcher = Builder::new().name("lease".to_owned()).spawn(move || watch(&watched, end)).map_err(failed)?;
+        let watcher = Builder::new().name("lease".to_owned()).spawn(move || watch(&watched, ended)).map_err(failed)?;
         Ok(Held { lease, watcher: watcher.thread().clone() })
     }
 
@@ -100,39 +99,17 @@ impl Drop for Held {
     }
 }
 
-fn watch(lease: &Lease, end: impl FnOnce()) {
+fn watch(lease: &Lease, ended: impl FnOnce(Fault)) {
     loop {
         let left = lease.left();
         if lease.is_over.load(Ordering::Acquire) {
             return;
         }
         if left.is_zero() {
-            return end();
+            return ended(expired(lease.length).into());
         }
         park_timeout(left.min(LOOK_EVERY));
     }
-}
-
-/// Ends this process as `unavailable`, whatever its other threads do.
-fn end_process() {
-    let backstop = Builder::new().name("lease-end".to_owned()).spawn(|| {
-        let since = Instant::now();
-        while since.elapsed() < LAST_WORD {
-            park_timeout(LAST_WORD);
-        }
-        kill_this();
-    });
-    if backstop.is_err() {
-        kill_this();
-    }
-    let error = expired(DRIVER_LEASE);
-    eprintln!("error[{}/{}]: {error}", error.class(), error.code());
-    std::process::exit(i32::from(error.class().exit_code()));
-}
-
-fn kill_this() {
-    // A process may always signal itself.
-    let _ = kill_process(getpid(), Signal::KILL);
 }
 
 fn expired(length: Duration) -> EngineError {
@@ -153,15 +130,16 @@ fn millis(time: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::{RecvTimeoutError, channel};
+    use std::time::Instant;
 
     use super::*;
 
     const DEADLINE: Duration = Duration::from_secs(30);
 
     #[test]
-    fn a_lease_that_is_not_renewed_ends_the_process_and_forbids_to_commit_before_that() {
+    fn a_lease_that_is_not_renewed_calls_its_end_with_the_reason_and_forbids_to_commit_before_that() {
         let (ended, end) = channel();
-        let held = Lease::begin(Duration::from_millis(1_500), move || ended.send(()).unwrap()).unwrap();
+        let held = Lease::begin(Duration::from_millis(1_500), move |reason| ended.send(reason).unwrap()).unwrap();
         let lease = held.lease().clone();
         lease.check().unwrap();
         let from = Instant::now();
@@ -170,21 +148,22 @@ mod tests {
             assert_eq!(end.recv_timeout(Duration::from_millis(20)), Err(RecvTimeoutError::Timeout));
             lease.check().unwrap();
         }
-        end.recv_timeout(DEADLINE).unwrap();
+        let reason = end.recv_timeout(DEADLINE).unwrap();
+        assert_eq!((reason.class, reason.code.as_str()), (ErrorClass::Unavailable, "lease-expired"));
         let error = lease.check().unwrap_err();
         assert_eq!((error.class(), error.code()), (ErrorClass::Unavailable, "lease-expired"));
     }
 
     #[test]
     fn an_answer_renews_from_when_it_was_asked_for_and_an_older_one_does_not_shorten() {
-        let held = Lease::begin(Duration::from_secs(60), || {}).unwrap();
+        let held = Lease::begin(Duration::from_secs(60), |_| {}).unwrap();
         let lease = held.lease();
         let asked = lease.ask();
         lease.renew(Asked(asked.0 + Duration::from_secs(40)));
         assert!(lease.left() > Duration::from_secs(90));
         lease.renew(asked);
         assert!(lease.left() > Duration::from_secs(90));
-        let late = Lease::begin(Duration::from_secs(60), || {}).unwrap();
+        let late = Lease::begin(Duration::from_secs(60), |_| {}).unwrap();
         late.lease().renewed_ms.store(0, Ordering::Release);
         late.lease().renew(Asked(late.lease().ask().0.saturating_sub(Duration::from_secs(61))));
         assert!(late.lease().check().is_err());
@@ -193,7 +172,7 @@ mod tests {
     #[test]
     fn a_run_that_has_ended_has_no_lease_that_could_end_the_process() {
         let (ended, end) = channel();
-        drop(Lease::begin(Duration::from_millis(300), move || ended.send(()).unwrap()).unwrap());
+        drop(Lease::begin(Duration::from_millis(300), move |reason| ended.send(reason).unwrap()).unwrap());
         // The thread is gone, and its sender with it.
         assert_eq!(end.recv_timeout(DEADLINE), Err(RecvTimeoutError::Disconnected));
     }

@@ -75,6 +75,32 @@ fn a_driver_that_was_stopped_for_longer_than_its_lease_ends_without_a_commit() -
 }
 
 #[test]
+fn a_client_whose_lease_ended_while_it_was_stopped_prints_its_document_and_ends_with_its_class() -> Result<()> {
+    let Gated { server, cluster, workspace, job } = gated("stopped-client", "")?;
+    let gate = server.close_gate()?;
+    let submit = cluster.submit().args(["--deploy-mode", "client", "--output", "json"]).arg(&job);
+    let mut client = submit.start(workspace.path())?;
+    gate.wait_for_visitors(1)?;
+    signal(client.pid(), Signal::STOP)?;
+    outlast_lease(Instant::now())?;
+    signal(client.pid(), Signal::CONT)?;
+    assert_eq!(client.wait(DEADLINE)?.code(), Some(6), "{}", client.stderr());
+    assert!(client.stderr().contains("error[unavailable/lease-expired]"), "{}", client.stderr());
+    let document: Value = serde_json::from_str(&client.stdout())?;
+    for (field, expected) in [
+        ("/state", Value::from("UNKNOWN")),
+        ("/exit_code", Value::from(6)),
+        ("/failure/class", Value::from("unavailable")),
+        ("/failure/code", Value::from("lease-expired")),
+    ] {
+        assert_eq!(document.pointer(field), Some(&expected), "{field} of {document}");
+    }
+    gate.open()?;
+    assert_eq!(workspace.tables_with_data(), [""; 0]);
+    Ok(())
+}
+
+#[test]
 fn a_driver_that_was_cut_off_and_comes_back_after_its_successor_has_finished_changes_nothing() -> Result<()> {
     let Gated { server, mut cluster, workspace, job } = gated("cut-off", "")?;
     let gate = server.close_gate()?;

@@ -1,5 +1,20 @@
 //! What a worker says of itself, and whether a master knows it. Pure.
 
+use crate::config::Config;
+
+/// Where a worker listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bound {
+    /// Name or address.
+    pub host: String,
+    /// Port of the service for masters.
+    pub grpc_port: u16,
+    /// Port of Arrow Flight.
+    pub flight_port: u16,
+    /// Port of the page.
+    pub http_port: u16,
+}
+
 /// What this worker offers and where it is reached.
 #[derive(Debug, Clone)]
 pub struct Offer {
@@ -15,6 +30,22 @@ pub struct Offer {
     pub cores: u32,
     /// Memory that tasks and drivers share.
     pub memory_bytes: u64,
+}
+
+impl Offer {
+    /// The offer of a worker that listens at `bound`.
+    pub fn new(config: &Config, bound: &Bound) -> Self {
+        let advertised = &config.advertised;
+        let port = |advertised: u16, bound: u16| if advertised == 0 { bound } else { advertised };
+        Self {
+            host: advertised.host.clone(),
+            grpc_port: port(advertised.port, bound.grpc_port),
+            flight_port: port(advertised.flight_port, bound.flight_port),
+            http_port: port(advertised.webui_port, bound.http_port),
+            cores: config.cores,
+            memory_bytes: config.memory_bytes,
+        }
+    }
 }
 
 /// Whether a master knows this worker.

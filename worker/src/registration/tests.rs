@@ -35,7 +35,7 @@ use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
 use super::*;
-use crate::config::{Config, DEFAULT_LOG_LEVEL, LogFormat};
+use crate::config::{Advertised, Config, DEFAULT_LOG_LEVEL, LogFormat};
 use crate::daemon::Worker;
 use crate::drivers::Program;
 
@@ -89,6 +89,10 @@ struct Cluster {
 }
 
 async fn cluster() -> Cluster {
+    cluster_with(Advertised { host: "127.0.0.1".to_owned(), port: 0, flight_port: 0, webui_port: 0 }).await
+}
+
+async fn cluster_with(advertised: Advertised) -> Cluster {
     let directory = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -102,6 +106,7 @@ async fn cluster() -> Cluster {
         port: 0,
         flight_port: 0,
         webui_port: 0,
+        advertised,
         cores: 2,
         memory_bytes: 1 << 30,
         work_dir: directory.path().join("work"),
@@ -464,6 +469,19 @@ async fn a_worker_that_was_given_up_or_is_not_known_and_has_nothing_drains_at_on
     let (failed, ()) = tokio::join!(in_time(cluster.worker.drain()), rejected);
     assert_eq!(failed, None);
     assert!(cluster.connections.try_recv().is_err(), "it came back under another id");
+    in_time(cluster.worker.stop()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_registers_where_it_is_to_be_reached_and_listens_where_it_is_bound() {
+    let advertised = Advertised { host: "h2".to_owned(), port: 27078, flight_port: 0, webui_port: 28081 };
+    let mut cluster = cluster_with(advertised).await;
+    let bound = cluster.worker.bound.clone();
+    let register = cluster.accept("worker-1").await.register;
+    assert_eq!((register.host.as_str(), register.grpc_port, register.http_port), ("h2", 27078, 28081));
+    assert_eq!(register.flight_port, u32::from(bound.flight_port));
+    assert_eq!(bound.host, "127.0.0.1");
+    assert!(get(bound.http_port, "/").await.contains("lake worker h2:27078"));
     in_time(cluster.worker.stop()).await;
 }
 
