@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -155,9 +156,13 @@ class Cluster:
         return self.workers[-1]
 
     def role(self, at):
+        """What a master says it is: leader, follower, no quorum; silent when it does not answer."""
         try:
             with urllib.request.urlopen(f"http://{self.host(at)}:{self.ports[at][1]}/readyz", timeout=1) as answer:
                 return answer.read().decode().strip()
+        except urllib.error.HTTPError as refusal:
+            # 503: it is not ready, and its answer says why.
+            return refusal.read().decode().strip()
         except OSError:
             return "silent"
 

@@ -49,11 +49,11 @@ def commits(arguments, scratch, *faults, seconds=None):
     """Jobs of one append, one replacement and one overwrite over a store with faults, which end after some seconds."""
     figures, jobs, failed, codes = Figures(), max(1, arguments.runs // 5), 0, []
     with Store(scratch, *faults, seed=arguments.seed) as store:
-        started = time.monotonic()
         timer = threading.Timer(seconds, store.heal) if seconds else None
-        if timer:
-            timer.start()
         with Cluster(scratch / "cluster") as cluster:
+            started = time.monotonic()
+            if timer:
+                timer.start()
             for number in range(jobs):
                 client = cluster.client(JOBS / "commits.toml", "--param", f"number={number}")
                 client.communicate()
@@ -92,7 +92,7 @@ def errors(arguments, scratch):
 
 
 def slow_down(arguments, scratch):
-    """the store refuses everything for a while: jobs wait and succeed"""
+    """the store refuses everything for a while from the start of a job: jobs wait and succeed"""
     return commits(arguments, scratch, "slow-down:*:/lake/:1", seconds=arguments.outage)
 
 

@@ -157,6 +157,27 @@ def shuffle_disk_full(arguments, scratch):
     return figures
 
 
+def slow_disk(arguments, scratch):
+    """the shuffle files of one worker take 5 s longer: its tasks are overtaken elsewhere, it is not taken for dead"""
+    figures = Figures()
+    clean_seconds, expected = clean(arguments, scratch)
+    point = Point(scratch / "points", "task-after-shuffle", "sleep-5000", 20)
+    settings = [f"{name}={value}" for name, value in point.environment.items()]
+
+    def slow_first(number, command):
+        return ["env", *settings, *command] if number == 0 else command
+    with Cluster(scratch / "cluster", wrap=slow_first) as cluster:
+        seconds = cluster.submit(*options(arguments, scratch / "slow"), "--conf", "job.speculation=true")
+        fired(point.fired(), "no task was slow")
+        states = [worker["state"] for worker in cluster.get("/api/v1/workers") or []]
+        overtaken = (scratch / "cluster/master-0.log").read_text().count("a slow task gets a second attempt")
+    figures.say(f"{seconds:.1f} s, {seconds / clean_seconds:.1f} times the clean run; {overtaken} second attempts")
+    figures.check("slow tasks are seen", overtaken > 0)
+    figures.check("no worker is given up", states == ["ALIVE"] * 2)
+    figures.check("rows equal", digest(scratch / "slow" / LINES) == expected)
+    return figures
+
+
 def task_over_memory(arguments, scratch):
     """a sort of more than the workers' memory: it spills or names what was exhausted; the workers live"""
     figures = Figures()
@@ -301,5 +322,5 @@ def stream_broken(arguments, scratch):
 
 
 ROWS = {"1-3": worker_killed, "2-3": worker_dies_at_point, "4": all_workers_killed, "15": worker_cut_off,
-        "23": shuffle_disk_full, "25": task_over_memory, "26": query_kills_workers, "27": task_panics, "28": cancelled,
-        "51": chance_lost, "53": replaced, "54": stream_broken}
+        "23": shuffle_disk_full, "24": slow_disk, "25": task_over_memory, "26": query_kills_workers, "27": task_panics,
+        "28": cancelled, "51": chance_lost, "53": replaced, "54": stream_broken}
