@@ -221,7 +221,7 @@ fn find_refusal(error: &object_store::Error) -> Option<EngineError> {
 }
 
 /// What the operating system answered, somewhere in the chain of causes.
-pub(crate) fn io_below(error: &(dyn Error + 'static)) -> Option<&io::Error> {
+pub(crate) fn io_below<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
     let mut cause = Some(error);
     while let Some(current) = cause {
         if let Some(found) = current.downcast_ref::<io::Error>() {
