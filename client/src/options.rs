@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgGroup, Parser, ValueEnum};
-use lake_proto::{LOG_FILTER, quantity};
+use lake_proto::{ERROR_LOG_FILTER, LOG_FILTER, quantity};
 use tracing_subscriber::EnvFilter;
 
 /// Submits a job to a lake cluster and follows it to its end, or runs it in this process.
@@ -159,7 +159,7 @@ pub struct Options {
 impl Options {
     /// What this process logs, as a valid `tracing` filter.
     pub fn log_filter(&self) -> &str {
-        self.log_level.as_deref().unwrap_or(if self.verbose { LOG_FILTER } else { "error" })
+        self.log_level.as_deref().unwrap_or(if self.verbose { LOG_FILTER } else { ERROR_LOG_FILTER })
     }
 }
 

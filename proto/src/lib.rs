@@ -46,8 +46,11 @@ pub const MASTER_SEARCH: Duration = Duration::from_secs(30);
 pub const DEFAULT_DRIVER_MEMORY_BYTES: u64 = 512 << 20;
 
 /// What processes that run the engine log when nothing else is asked for, as a `tracing` filter. The engines below ours
-/// tell every file that they look at, and Ballista every lost fetch as an error of its own.
-pub const LOG_FILTER: &str = "info,ballista_core=error,buoyant_kernel=warn,datafusion=warn,deltalake=warn";
+/// tell every file that they look at, and Ballista every lost fetch as an error of its own; what the log reader says, with
+/// pages of backtrace, is in the error that it returns.
+pub const LOG_FILTER: &str = "info,ballista_core=error,buoyant_kernel=off,datafusion=warn,deltalake=warn";
+/// As [`LOG_FILTER`], where only errors are wanted.
+pub const ERROR_LOG_FILTER: &str = "error,buoyant_kernel=off";
 
 /// Launches of a driver, the first one included, when the job says nothing.
 pub const DEFAULT_MAX_ATTEMPTS: u32 = 3;

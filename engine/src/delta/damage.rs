@@ -124,7 +124,7 @@ mod tests {
         let whole = std::fs::read_to_string(&entry).unwrap();
         std::fs::write(&entry, whole.replacen("{\"txn\"", "{\"txn", 1)).unwrap();
         let text = error_of(&lake).await.to_string();
-        assert!(text.contains("'_delta_log/00000000000000000003.json' line 2 "), "{text}");
+        assert!(text.contains("'_delta_log/00000000000000000003.json' line 2, "), "{text}");
         // Whoever has the table open already meets it when it reads the files.
         let read = opened.live_files().await.unwrap_err();
         assert_eq!(read.code(), DAMAGED, "{read}");

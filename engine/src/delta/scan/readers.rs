@@ -2,6 +2,7 @@
 //! away while a footer is read into text, and then nobody can tell it from a broken file. Edge.
 
 use std::ops::Range;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -114,7 +115,9 @@ impl AsyncFileReader for Reader {
                 .with_file_metadata_cache(Some(self.cache.clone()))
                 .with_metadata_size_hint(self.size_hint)
                 .with_page_index_policy(options.map(ArrowReaderOptions::column_index_policy));
-            match footer.fetch_metadata().await {
+            // The decoder trusts the length that a footer gives itself, and panics when that is larger than the file.
+            let read = AssertUnwindSafe(footer.fetch_metadata()).catch_unwind().await;
+            match read.unwrap_or_else(|_| Err(ParquetError::General("its footer is damaged".to_owned()).into())) {
                 Ok(footer) => Ok(footer),
                 Err(error) => {
                     let error = EngineError::from(error).within("footer");
