@@ -129,8 +129,9 @@ fn run_driver(arguments: Vec<String>) -> anyhow::Result<()> {
     let threads = std::thread::available_parallelism().map_or(SERVICE_THREADS, |cores| cores.get().clamp(1, 4));
     let runtime = runtime(threads)?;
     let outcome = runtime.block_on(Box::pin(driver_mode::run(command)));
-    // A blocked file or network call must not hold up the end.
-    runtime.shutdown_background();
+    // A blocked file or network call must not hold up the end. Nor are threads detached, as a shutdown in the background
+    // does: glibc 2.36 touches the stack of a thread that ends meanwhile, and a stack of this size is unmapped at once.
+    std::mem::forget(runtime);
     Ok(outcome?)
 }
 

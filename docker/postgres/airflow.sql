@@ -1,0 +1,2 @@
+-- Airflow's own database, beside the sample's.
+CREATE DATABASE airflow;
