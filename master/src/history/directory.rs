@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use lake_engine::EngineError;
-use lake_engine::stores::{Profiles, Stores};
+use lake_engine::stores::{Patience, Profiles, Stores};
 use lake_proto::{ErrorClass, Fault};
 use lake_record::history::Listed;
 use object_store::path::Path as ObjectPath;
@@ -50,7 +50,7 @@ impl Directory {
             let path = url.to_file_path().map_err(|()| refused("expected file:///absolute/path".to_owned()))?;
             return Self::local(&path).map_err(refused);
         }
-        let stores = Stores::new(Profiles::default());
+        let stores = Stores::new(Profiles::default()).with_patience(Patience::Short);
         stores.rooted(&url).map(Self::Store).map_err(|error| refused(error.to_string()))
     }
 
