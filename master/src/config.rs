@@ -7,10 +7,12 @@ mod place;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use lake_master_core::admission::DEFAULT_MAX_QUEUED;
 use lake_proto::{ErrorClass, Fault};
 use lake_raft::Directory;
+use lake_record::history::Retention;
 
 pub use self::cli::{Action, parse};
 pub(crate) use self::place::check as check_place;
@@ -26,6 +28,13 @@ pub struct Config {
     pub webui_port: u16,
     /// Where the replicated log is. Default `lake-master-data`.
     pub data_dir: PathBuf,
+    /// Where the records of applications that have ended are: a directory, or a URL with the scheme `file` or `s3`. The
+    /// masters of a group may share it. Default `history` in [`Self::data_dir`].
+    pub history_dir: Option<String>,
+    /// Records of applications that ended longer ago are deleted; zero = never. Default 30 days.
+    pub history_max_age: Duration,
+    /// Records that are kept, those of the applications that ended last. 1 to 1,000,000. Default 10,000.
+    pub history_max_count: u64,
     /// This master's number in its group, from 1. Default 1.
     pub id: u64,
     /// All masters of the group, with this one; empty for a group of one. Default empty.
@@ -57,6 +66,9 @@ impl Default for Config {
             port: 7077,
             webui_port: 8080,
             data_dir: PathBuf::from("lake-master-data"),
+            history_dir: None,
+            history_max_age: Duration::from_secs(30 * 86_400),
+            history_max_count: 10_000,
             id: 1,
             peers: Directory::default(),
             join: false,
@@ -68,6 +80,20 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Where the history is.
+    pub(crate) fn history_location(&self) -> String {
+        let own = || self.data_dir.join("history").display().to_string();
+        self.history_dir.clone().unwrap_or_else(own)
+    }
+
+    /// What is kept of the history.
+    pub(crate) fn retention(&self) -> Retention {
+        Retention {
+            max_age_ms: u64::try_from(self.history_max_age.as_millis()).unwrap_or(u64::MAX),
+            most: usize::try_from(self.history_max_count).unwrap_or(usize::MAX),
+        }
+    }
+
     /// The addresses to bind, found by name if need be.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lake_master_core::{Observed, decide, drained, reconcile, view};
+use lake_master_core::{Observed, decide, drained, reconcile};
 use lake_proto::AppId;
 use lake_raft::Role;
 use tokio::time::MissedTickBehavior;
@@ -15,6 +15,7 @@ use tokio::time::MissedTickBehavior;
 use crate::clock::now_ms;
 use crate::effects;
 use crate::master::Master;
+use crate::records;
 use crate::reign::Reign;
 
 /// Silence is noticed this often even when nothing happens.
@@ -50,7 +51,7 @@ pub(crate) async fn lead(master: Arc<Master>) {
                 None => {
                     tracing::info!(term = now.term, "this master leads");
                     effects::probe_absent(&master, &reign);
-                    term.insert(Term { number: now.term, since_ms: now_ms(), running: BTreeSet::new() })
+                    term.insert(begin(&master, &reign, now.term))
                 }
             };
             look(&master, &reign, term).await;
@@ -64,6 +65,20 @@ struct Term {
     since_ms: u64,
     /// Applications that had a driver at the last look.
     running: BTreeSet<AppId>,
+    /// The application that had ended last at the last look.
+    last_ended: Option<AppId>,
+}
+
+/// What was before is known by the state alone: such applications are told apart.
+fn begin(master: &Master, reign: &Reign, number: u64) -> Term {
+    let (inherited, last_ended) = master.raft.read(|state| {
+        let waiting = state.waiting().filter(|application| application.attempt > 0);
+        let begun = state.running().chain(waiting).map(|application| application.id.clone());
+        let last = state.latest_ended().next().map(|application| application.id.clone());
+        (begun.collect::<BTreeSet<AppId>>(), last)
+    });
+    reign.inherit(inherited);
+    Term { number, since_ms: now_ms(), running: BTreeSet::new(), last_ended }
 }
 
 async fn look(master: &Arc<Master>, reign: &Arc<Reign>, term: &mut Term) {
@@ -109,17 +124,24 @@ async fn follow_up(master: &Master, reign: &Reign, term: &mut Term) {
             effects::reject(&link, &worker);
         }
     }
-    let (running, gone) = master.raft.read(|state| {
-        let running: BTreeSet<AppId> = state.running().map(|application| application.id.clone()).collect();
-        let is_over = |app: &&AppId| state.application(app).is_none_or(view::is_over);
-        let gone: Vec<AppId> = term.running.iter().filter(is_over).cloned().collect();
-        (running, gone)
-    });
+    let running: BTreeSet<AppId> =
+        master.raft.read(|state| state.running().map(|application| application.id.clone()).collect());
     if running != term.running {
         master.raft.read(|state| reign.fleet.forget_drivers(state));
+        for app in running.difference(&term.running) {
+            let pipeline = master.raft.read(|state| state.application(app)?.pipeline.clone());
+            reign.pipelines.remember(app, &pipeline.unwrap_or_default());
+        }
     }
     term.running = running;
-    for app in gone {
-        reign.scheduler.application_ended(app).await;
+    let ended: Vec<AppId> = master.raft.read(|state| {
+        let is_new = |app: &AppId| Some(app) != term.last_ended.as_ref();
+        state.latest_ended().map(|application| application.id.clone()).take_while(is_new).collect()
+    });
+    if let Some(last) = ended.first() {
+        term.last_ended = Some(last.clone());
+    }
+    for app in ended.iter().rev() {
+        records::close(master, reign, app).await;
     }
 }

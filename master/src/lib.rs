@@ -1,19 +1,21 @@
 //! The master daemon: accepts submissions, keeps them in a replicated log, places drivers, hosts the scheduler, shows
 //! it all.
 //!
-//! Lives here: the leader loop, effects, gRPC services, pages. Never here: what commands mean
-//! (`lake-master-core`), plans and tasks (`lake-scheduler`). Edge.
+//! Lives here: the leader loop, effects, gRPC services, pages, records of applications and their history. Never here: what
+//! commands mean (`lake-master-core`), plans and tasks (`lake-scheduler`). Edge.
 #![warn(missing_docs)]
 
 mod clock;
 pub mod config;
 mod confirmation;
 mod effects;
+mod history;
 mod leader;
 mod liveness;
 mod master;
 pub mod operate;
 mod progress;
+mod records;
 mod reign;
 mod rpc;
 mod server;

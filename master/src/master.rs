@@ -14,6 +14,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::confirmation::Confirmation;
+use crate::history::History;
+use crate::records::Fresh;
 use crate::reign::Reign;
 
 /// Applications that are shown before commands get their turn again.
@@ -37,6 +39,8 @@ pub(crate) struct Master {
     pub(crate) reachable_host: Option<String>,
     /// Queries accepted since the start.
     pub(crate) queries_total: AtomicU64,
+    pub(crate) history: History,
+    pub(crate) fresh: Fresh,
 }
 
 impl Master {
@@ -46,6 +50,7 @@ impl Master {
         reachable_host: Option<String>,
         grpc_port: u16,
         queue: QueueBound,
+        history: History,
     ) -> Arc<Self> {
         let stop = CancellationToken::new();
         Arc::new(Self {
@@ -59,6 +64,8 @@ impl Master {
             queue,
             reachable_host,
             queries_total: AtomicU64::new(0),
+            history,
+            fresh: Fresh::default(),
         })
     }
 

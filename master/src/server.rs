@@ -14,6 +14,7 @@ use tokio::task::{JoinError, JoinSet};
 use tonic::transport::server::TcpIncoming;
 
 use crate::config::{Config, check_place};
+use crate::history::{self, History};
 use crate::leader;
 use crate::master::Master;
 use crate::{rpc, web};
@@ -58,7 +59,10 @@ pub async fn start(config: &Config) -> Result<Server, Fault> {
     let (raft, peers, starting) = opened.map_err(|error| unreadable(&config.data_dir, &error))??;
     let reachable_host = (!grpc_address.ip().is_unspecified()).then(|| url_host(&config.host));
     let queue = QueueBound::of(config.max_queued_applications);
-    let master = Master::new(raft, config.id, reachable_host, grpc_address.port(), queue);
+    let history = History::open(&config.history_location(), config.retention())?;
+    let master = Master::new(raft, config.id, reachable_host, grpc_address.port(), queue, history);
+    master.tasks.spawn(history::refresh(Arc::clone(&master)));
+    master.tasks.spawn(history::write(Arc::clone(&master)));
 
     let mut servers = JoinSet::new();
     servers.spawn(serve_grpc(Arc::clone(&master), peers, grpc));

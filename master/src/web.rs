@@ -4,6 +4,7 @@ mod api;
 mod html;
 mod metrics;
 mod pages;
+mod records;
 mod relay;
 
 use std::sync::Arc;
@@ -38,6 +39,8 @@ pub(crate) fn own_router(master: Arc<Master>) -> Router {
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics::text))
         .nest("/api/v1", api::router())
+        .route("/api/v1/records", get(records::list))
+        .route("/api/v1/records/{id}", get(records::one))
         .fallback(pages::missing)
         .with_state(master)
 }

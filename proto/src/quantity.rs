@@ -1,6 +1,15 @@
-//! Byte sizes as people write them, and sizes, counts and durations as people read them. Pure.
+//! Byte sizes and durations as people write them; sizes, counts and durations as people read them; classes of file sizes.
+//! Pure.
 
 use std::time::Duration;
+
+/// Upper bounds of the sizes by which data files of a table are counted, in bytes; what is larger is counted last.
+pub const FILE_SIZE_BOUNDS: [u64; 7] = [64 << 10, 1 << 20, 8 << 20, 32 << 20, 128 << 20, 512 << 20, 1 << 30];
+
+/// Where a file of this size is counted: an index into [`FILE_SIZE_BOUNDS`], or the one behind it.
+pub fn file_size_bucket(bytes: u64) -> usize {
+    FILE_SIZE_BOUNDS.iter().take_while(|bound| bytes > **bound).count()
+}
 
 /// Bytes in `text`: a whole number with an optional unit. `k`, `m`, `g` and `t` are powers of 1024, alone and with `b`
 /// or `ib` behind, in any case, as in Spark.
@@ -21,6 +30,25 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
         _ => return Err(expected()),
     };
     number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor)).ok_or_else(expected)
+}
+
+/// The duration in `text`: a whole number with `s`, `m`, `h` or `d`; seconds without.
+///
+/// # Errors
+/// A sentence that says what was expected.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let expected = || format!("expected a number with s, m, h or d, for example 7d, found '{text}'");
+    let trimmed = text.trim();
+    let (number, unit) = trimmed.split_at(trimmed.find(|c: char| !c.is_ascii_digit()).unwrap_or(trimmed.len()));
+    let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err(expected()),
+    };
+    let seconds = number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
+    seconds.map(Duration::from_secs).ok_or_else(expected)
 }
 
 /// Bytes with a binary unit and at most one decimal: `1023 B`, `1.5 KiB`, `120 MiB`.
@@ -84,6 +112,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_file_is_counted_at_the_first_bound_that_holds_it() {
+        assert_eq!([0, 64 << 10, (64 << 10) + 1, 1 << 30, u64::MAX].map(file_size_bucket), [0, 0, 1, 6, 7]);
+    }
+
+    #[test]
     fn every_unit_is_a_power_of_1024() {
         for (text, expected) in [
             ("7", 7),
@@ -101,6 +134,15 @@ mod tests {
         }
         for text in ["", "g", "MiB", "8x", "-1", "1.5g", "1PB", "99999999999999t", "99999999999999999999"] {
             assert!(parse_bytes(text).is_err_and(|why| why.contains(text)), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn durations_read_like_sparks() {
+        assert_eq!(parse_duration("7d"), Ok(Duration::from_secs(604_800)));
+        assert_eq!(parse_duration("90"), Ok(Duration::from_secs(90)));
+        for text in ["soon", "", "d", "-1s", "99999999999999999999s", "999999999999999999d"] {
+            assert!(parse_duration(text).is_err(), "{text}");
         }
     }
 

@@ -2,7 +2,6 @@
 //! only place that reads the environment.
 
 pub mod limits;
-pub mod units;
 
 use std::fs;
 use std::path::PathBuf;
@@ -235,13 +234,19 @@ fn effective(matches: &ArgMatches, here: &Host) -> Result<Request, Fault> {
         memory_bytes: quantity::parse_bytes(&picked.pick("memory", flags.memory, file.memory, || memory.to_string()))
             .map_err(|why| invalid(format!("memory: {why}")))?,
         work_dir: picked.pick("work_dir", flags.work_dir, file.work_dir, || PathBuf::from("./work")),
-        work_dir_ttl: units::duration(
-            &picked.pick("work_dir_ttl", flags.work_dir_ttl, file.work_dir_ttl, || "7d".to_owned()),
-        )
+        work_dir_ttl: quantity::parse_duration(&picked.pick(
+            "work_dir_ttl",
+            flags.work_dir_ttl,
+            file.work_dir_ttl,
+            || "7d".to_owned(),
+        ))
         .map_err(|why| invalid(format!("work_dir_ttl: {why}")))?,
-        drain_timeout: units::duration(
-            &picked.pick("drain_timeout", flags.drain_timeout, file.drain_timeout, || "60s".to_owned()),
-        )
+        drain_timeout: quantity::parse_duration(&picked.pick(
+            "drain_timeout",
+            flags.drain_timeout,
+            file.drain_timeout,
+            || "60s".to_owned(),
+        ))
         .map_err(|why| invalid(format!("drain_timeout: {why}")))?,
         log_format: picked.pick("log_format", flags.log_format, file.log_format, || LogFormat::Text),
         log_level: picked.pick("log_level", flags.log_level, file.log_level, || DEFAULT_LOG_LEVEL.to_owned()),

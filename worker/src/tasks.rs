@@ -9,6 +9,7 @@ mod clients;
 mod compute;
 mod failure;
 mod held;
+mod operators;
 mod probe;
 mod query;
 mod result;
@@ -263,7 +264,7 @@ impl Tasks {
                 task: entry.task.clone(),
                 app_id: entry.app_id.clone(),
                 cores: entry.cores,
-                metrics: metrics(&entry.counters, entry.started, 0),
+                metrics: metrics(&entry.counters, entry.started, TaskMetrics::default()),
             })
             .collect()
     }
@@ -343,12 +344,13 @@ fn status(task: &TaskRef, outcome: Outcome, metrics: TaskMetrics) -> TaskStatus 
     TaskStatus { seq: 0, task: Some(task.clone()), outcome: Some(outcome), metrics: Some(metrics) }
 }
 
-fn metrics(counters: &Counters, started: Instant, spilled_bytes: u64) -> TaskMetrics {
+/// What the attempt's streams have counted, beside what its plan has `told`.
+fn metrics(counters: &Counters, started: Instant, told: TaskMetrics) -> TaskMetrics {
     TaskMetrics {
         rows: counters.rows(),
         bytes: counters.bytes(),
         elapsed_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        spilled_bytes,
+        ..told
     }
 }
 

@@ -100,8 +100,8 @@ mod tests {
     #[test]
     fn a_committed_step_shows_version_rows_files_and_violations() {
         let expectations = vec![
-            ExpectationResult { name: "email".into(), action: "drop".into(), violations: 3 },
-            ExpectationResult { name: "country".into(), action: "warn".into(), violations: 0 },
+            ExpectationResult { name: "email".into(), action: "drop".into(), violations: 3, checked: None },
+            ExpectationResult { name: "country".into(), action: "warn".into(), violations: 0, checked: None },
         ];
         let record = StepRecord {
             version: 4,

@@ -4,11 +4,13 @@
 //! `types` and `rename` (logical, scan and file schemas, and arrays between them), [`files`] and [`stats`] (live data
 //! files and which of them a predicate can touch), [`scan`] and [`write`] (plan nodes) with `wire` (their bytes),
 //! [`commit`] with [`conflict`] and [`replace`] (the only way into the log), `committed` and `fence` (what became of a
-//! commit), [`checkpoint`], `log` (entries of the log), `damage` (what is wrong with them) and `dv` (deletion vectors).
+//! commit), `after` (what a commit has made of a table), [`checkpoint`], `log` (entries of the log), `damage` (what is
+//! wrong with them) and `dv` (deletion vectors).
 //!
 //! delta-rs gives snapshots, action types and the data file writer; none of its plans and none of its commit loop is
 //! used. Never here: SQL planning, sources, what a step means.
 
+mod after;
 pub mod checkpoint;
 pub mod columns;
 pub mod commit;
@@ -30,6 +32,7 @@ mod types;
 mod wire;
 pub mod write;
 
+pub(crate) use after::{Size, Stays, history, size_after};
 pub use checkpoint::checkpoint_if_due;
 pub use columns::Columns;
 pub(crate) use commit::commit_while;

@@ -16,6 +16,7 @@ use object_store::path::Path;
 use tokio::sync::OnceCell;
 use url::Url;
 
+use super::after::Size;
 use super::columns::{Columns, Mapping};
 use super::damage;
 use super::files::LiveFile;
@@ -23,6 +24,9 @@ use super::protocol::Protocol;
 use crate::error::{bare, words};
 use crate::stores::Stores;
 use crate::{EngineError, Result};
+
+/// Files that are counted before others on the thread get their turn.
+const COUNTED_AT_ONCE: usize = 10_000;
 
 /// A table by its location.
 pub struct DeltaTable;
@@ -271,6 +275,45 @@ impl Snapshot {
             }
         };
         self.inner.files.get_or_try_init(read).await.cloned()
+    }
+
+    /// Counts the live files that are `wanted` on top of `size`, without keeping them.
+    ///
+    /// # Errors
+    /// As [`Self::live_files`].
+    pub(crate) async fn count(&self, mut size: Size, wanted: impl Fn(&LiveFile) -> bool) -> Result<Size> {
+        if let Some(files) = self.inner.files.get() {
+            for file in files.iter() {
+                if wanted(file) {
+                    size.add(file);
+                }
+            }
+            return Ok(size);
+        }
+        let mut views = self.inner.kernel.file_views(self.inner.log.as_ref(), None);
+        let mut counted: usize = 0;
+        loop {
+            match views.try_next().await {
+                Ok(Some(view)) => {
+                    let file = LiveFile::of_view(&view)?;
+                    if wanted(&file) {
+                        size.add(&file);
+                    }
+                }
+                Ok(None) => return Ok(size),
+                Err(error) => return Err(self.read_error(error).await),
+            }
+            counted += 1;
+            if counted.is_multiple_of(COUNTED_AT_ONCE) {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Number of live files and their bytes, when they were read for something else.
+    pub(crate) fn known_size(&self) -> Option<(u64, u64)> {
+        let files = self.inner.files.get()?;
+        Some((files.len() as u64, files.iter().map(|file| file.size).sum()))
     }
 
     /// Number of live files and their bytes.

@@ -27,6 +27,8 @@ const REPORT_INTERVAL: Duration = Duration::from_millis(200);
 const SIGN_OF_LIFE: Duration = Duration::from_secs(4);
 /// A leader that does not answer a report for so long is looked for anew: the lease must outlast two such failures.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(3);
+/// As long as an election takes.
+const LAST_REPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Who this driver is and what it may use.
 #[derive(Debug, Clone)]
@@ -131,11 +133,8 @@ async fn run(
         outcome = run.execute(start.steps) => outcome,
         ended = report_progress(masters, driver, watched.clone(), lease) => return Err(ended),
     };
-    // The last picture, which the interval may have missed. Only a picture: its loss changes nothing.
     let steps = watched.borrow().clone();
-    if let Err(error) = send_progress(masters, driver, steps).await {
-        tracing::warn!(error.code = error.code(), "the last progress report was not taken: {error}");
-    }
+    send_last_picture(masters, driver, steps).await;
     outcome.map(|_| ())
 }
 
@@ -188,11 +187,15 @@ impl Commits for AtMaster {
         });
         recorded.await.map(|_| ())
     }
+
+    fn keeps_records(&self) -> bool {
+        true
+    }
 }
 
 /// Sends the steps that changed, and a sign of life when none did: each answer renews the lease, and a driver that says
-/// nothing for [`lake_proto::DRIVER_SILENCE`] counts as lost. Returns only when the master says that this driver is to
-/// end: killed, replaced by a newer one, or given up as lost.
+/// nothing for [`lake_proto::DRIVER_SILENCE`] counts as lost. All steps are sent again to a leader that has not had them.
+/// Returns only when the master says that this driver is to end: killed, replaced by a newer one, or given up as lost.
 async fn report_progress(
     masters: &Masters,
     driver: &DriverIdentity,
@@ -203,12 +206,17 @@ async fn report_progress(
     loop {
         let now = watched.borrow_and_update().clone();
         let changed: Vec<StepProgress> = now.iter().filter(|step| !sent.contains(step)).cloned().collect();
+        let report = Report { is_complete: sent.is_empty(), steps: changed };
         let asked = lease.ask();
         let turn = masters.turn().await;
-        let answer = tokio::time::timeout(REPORT_TIMEOUT, send_progress(masters, driver, changed)).await;
+        let answer = tokio::time::timeout(REPORT_TIMEOUT, send_progress(masters, driver, &report)).await;
         tokio::time::sleep(REPORT_INTERVAL).await;
         match answer {
-            Ok(Ok(())) => {
+            Ok(Ok(v1::DriverProgressResponse { wants_all: true })) if !report.is_complete => {
+                lease.renew(asked);
+                sent = Vec::new();
+            }
+            Ok(Ok(_)) => {
                 lease.renew(asked);
                 sent = now;
                 // A closed channel is the run's end, which the other branch of the select sees.
@@ -229,15 +237,47 @@ const fn is_told_to_end(class: ErrorClass) -> bool {
     matches!(class, ErrorClass::Cancelled | ErrorClass::Conflict | ErrorClass::Denied | ErrorClass::NotFound)
 }
 
-async fn send_progress(masters: &Masters, driver: &DriverIdentity, steps: Vec<StepProgress>) -> Result<()> {
+/// Steps of a run, for the master.
+struct Report {
+    steps: Vec<StepProgress>,
+    /// They are all steps.
+    is_complete: bool,
+}
+
+impl Report {
+    fn request(&self, driver: &DriverIdentity) -> v1::DriverProgressRequest {
+        let (driver, steps) = (Some(driver.clone()), self.steps.clone());
+        v1::DriverProgressRequest { driver, steps, is_complete: self.is_complete }
+    }
+}
+
+async fn send_progress(
+    masters: &Masters,
+    driver: &DriverIdentity,
+    report: &Report,
+) -> Result<v1::DriverProgressResponse> {
     let (channel, turn) = masters.reach().await?;
-    let request = v1::DriverProgressRequest { driver: Some(driver.clone()), steps };
-    match client(channel).report_progress(request).await {
-        Ok(_) => Ok(()),
+    match client(channel).report_progress(report.request(driver)).await {
+        Ok(answer) => Ok(answer.into_inner()),
         Err(status) => {
             masters.redirect(turn, &status).await;
             Err(Fault::from(status).into())
         }
+    }
+}
+
+/// The last picture, which the interval may have missed, and of which the leader makes the record of the run: also when
+/// that is another one just now. Only a picture: its loss changes nothing.
+async fn send_last_picture(masters: &Masters, driver: &DriverIdentity, steps: Vec<StepProgress>) {
+    let request = Report { steps, is_complete: true }.request(driver);
+    let sent = masters.call(|channel| {
+        let request = request.clone();
+        async move { client(channel).report_progress(request).await }
+    });
+    match tokio::time::timeout(LAST_REPORT_TIMEOUT, sent).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::warn!(error.code = error.code(), "the last progress was not taken: {error}"),
+        Err(_) => tracing::warn!("no master has taken the last progress in time"),
     }
 }
 

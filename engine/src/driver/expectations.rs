@@ -130,6 +130,7 @@ pub(super) fn results(table: &Table, written: &Written) -> Vec<ExpectationResult
         name: expectation.name.clone(),
         action: expectation.action.name().to_owned(),
         violations: violations(written, &expectation.name),
+        checked: Some(written.input_rows),
     };
     let malformed = written.malformed.iter().filter(|source| source.records() > 0).map(malformed_result);
     table.expectations.iter().map(result).chain(malformed).collect()
@@ -146,6 +147,7 @@ fn malformed_result(source: &Malformed) -> ExpectationResult {
         name: format!("source {}: malformed records", source.source),
         action: action.name().to_owned(),
         violations: source.records(),
+        checked: None,
     }
 }
 

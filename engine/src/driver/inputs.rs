@@ -12,13 +12,14 @@ use datafusion::datasource::empty::EmptyTable;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::lit;
 use datafusion::prelude::{DataFrame, SQLOptions, SessionContext};
-use lake_job::{Pipeline, Read, SourceInput, Table, TableInput, TableName};
+use lake_job::{Pipeline, Read, Relation, SourceInput, Table, TableInput, TableName};
 use lake_proto::ErrorClass;
+use lake_proto::v1::StepRead;
 use sha2::{Digest, Sha256};
 use url::Url;
 
 use super::target::{self, Destination};
-use crate::delta::{DeltaTable, DeltaTableProvider, table_schema};
+use crate::delta::{DeltaTable, DeltaTableProvider, Snapshot, table_schema};
 use crate::source::{files, postgres};
 use crate::stores::{Profiles, Stores};
 use crate::{EngineError, Result};
@@ -28,14 +29,34 @@ pub(super) type Planned = BTreeMap<TableName, SchemaRef>;
 
 /// What a step reads, exactly: for each name the version of a table, the listing of a source's files, or the snapshot of
 /// a database.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Pinned(BTreeMap<String, String>);
+#[derive(Debug, Default)]
+pub(super) struct Pinned {
+    what: BTreeMap<String, String>,
+    /// The same for people, in the order of job.toml.
+    told: Vec<Told>,
+}
+
+/// One thing that is read, for people.
+#[derive(Debug)]
+struct Told {
+    read: StepRead,
+    table: Option<Snapshot>,
+}
 
 impl Pinned {
+    /// What is read, as far as it is known now: the files of a table are counted when it is planned.
+    pub(super) fn reads(&self) -> Vec<StepRead> {
+        let told = self.told.iter().map(|Told { read, table }| match table.as_ref().and_then(Snapshot::known_size) {
+            Some((files, bytes)) => StepRead { files: Some(files), bytes: Some(bytes), ..read.clone() },
+            None => read.clone(),
+        });
+        told.collect()
+    }
+
     /// SHA-256 over all of it, each part with its length, in hexadecimal: equal only for equal inputs.
     pub(super) fn digest(&self) -> String {
         let mut hash = Sha256::new();
-        for part in self.0.iter().flat_map(|(name, what)| [name, what]) {
+        for part in self.what.iter().flat_map(|(name, what)| [name, what]) {
             hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
             hash.update(part.as_bytes());
         }
@@ -68,7 +89,7 @@ pub(super) async fn register(
 ) -> Result<Pinned> {
     let mut pinned = Pinned::default();
     for read in &table.reads {
-        let (reference, (provider, what)) = match read {
+        let (reference, Input { provider, what, told }) = match read {
             Read::Source(name) => (TableReference::bare(name.to_lowercase()), source(pipeline, name, stores).await?),
             Read::Table(name) => {
                 let step = pipeline.tables.iter().find(|step| step.name == *name);
@@ -81,7 +102,8 @@ pub(super) async fn register(
             }
         };
         add_schema(session, &reference)?;
-        pinned.0.insert(reference.to_string(), what);
+        pinned.what.insert(reference.to_string(), what);
+        pinned.told.push(told);
         session.register_table(reference, provider)?;
     }
     Ok(pinned)
@@ -221,19 +243,31 @@ fn add_schema(session: &SessionContext, reference: &TableReference) -> Result<()
 }
 
 /// Something to be read, and what exactly it is.
-type Input = (Arc<dyn TableProvider>, String);
+struct Input {
+    provider: Arc<dyn TableProvider>,
+    what: String,
+    told: Told,
+}
 
 async fn source(pipeline: &Pipeline, name: &str, stores: &Arc<Stores>) -> Result<Input> {
     let source = pipeline.sources.iter().find(|source| source.name == name);
     let source = source.ok_or_else(|| EngineError::internal(format!("no source '{name}' in the job")))?;
+    let told = |read: StepRead| Told { read: StepRead { name: name.to_owned(), ..read }, table: None };
     let opened: Result<Input> = match &source.input {
         SourceInput::Files(spec) => files::provider(stores.clone(), name, spec).await.map(|it| {
-            let what = it.pinned();
-            (Arc::new(it) as Arc<dyn TableProvider>, what)
+            let (files, bytes) = it.extent();
+            let location = spec.path.clone();
+            let read = StepRead { location, files: Some(files), bytes: Some(bytes), ..StepRead::default() };
+            Input { what: it.pinned(), provider: Arc::new(it), told: told(read) }
         }),
         SourceInput::Postgres(spec) => postgres::provider(stores.clone(), name, spec).await.map(|it| {
-            let what = it.pinned();
-            (Arc::new(it) as Arc<dyn TableProvider>, what)
+            let relation = match &spec.relation {
+                Relation::Table(table) => table.as_str(),
+                Relation::Query(_) => "query",
+            };
+            // A connection is told by its name: its URL may hold a password.
+            let read = StepRead { location: format!("{}/{relation}", spec.connection), ..StepRead::default() };
+            Input { what: it.pinned(), provider: Arc::new(it), told: told(read) }
         }),
     };
     opened.map_err(|error| error.within(&source.origin))
@@ -241,15 +275,17 @@ async fn source(pipeline: &Pipeline, name: &str, stores: &Arc<Stores>) -> Result
 
 async fn delta(name: &TableName, at: &str, stores: &Arc<Stores>, planned: &Planned) -> Result<Input> {
     let at = location(at)?;
+    let read = StepRead { name: name.to_string(), is_table: true, location: at.to_string(), ..StepRead::default() };
     let opened = DeltaTable::open(stores, &at).await;
     if let Some(snapshot) = opened.map_err(|error| error.within(format!("reading table {name}")))? {
         let what = format!("delta {at} version {}", snapshot.version());
-        let provider: Arc<dyn TableProvider> = Arc::new(DeltaTableProvider::new(snapshot));
-        return Ok((provider, what));
+        let read = StepRead { version: Some(snapshot.version()), ..read };
+        let told = Told { read, table: Some(snapshot.clone()) };
+        return Ok(Input { provider: Arc::new(DeltaTableProvider::new(snapshot)), what, told });
     }
     if let Some(schema) = planned.get(name) {
-        let provider: Arc<dyn TableProvider> = Arc::new(EmptyTable::new(schema.clone()));
-        return Ok((provider, "planned".to_owned()));
+        let (what, told) = ("planned".to_owned(), Told { read, table: None });
+        return Ok(Input { provider: Arc::new(EmptyTable::new(schema.clone())), what, told });
     }
     let message = format!("table {name} does not exist: there is no Delta table at {at}");
     Err(EngineError::new(ErrorClass::NotFound, "table", message))
@@ -269,7 +305,8 @@ mod tests {
     #[test]
     fn a_digest_changes_with_every_part_of_the_inputs_and_with_nothing_else() {
         let pinned = |parts: &[(&str, &str)]| {
-            Pinned(parts.iter().map(|(name, what)| ((*name).to_owned(), (*what).to_owned())).collect()).digest()
+            let what = parts.iter().map(|(name, what)| ((*name).to_owned(), (*what).to_owned())).collect();
+            Pinned { what, told: Vec::new() }.digest()
         };
         let one = pinned(&[("a", "version 1"), ("b", "snapshot 2")]);
         assert_eq!(one.len(), 64);

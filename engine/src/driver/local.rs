@@ -66,4 +66,8 @@ impl Commits for Alone {
     async fn record(&self, _step: StepRecord) -> crate::Result<()> {
         Ok(())
     }
+
+    fn keeps_records(&self) -> bool {
+        false
+    }
 }

@@ -1,12 +1,14 @@
 //! The driver: runs a pipeline's steps in the order of what they read, and is the only one that commits. Edge.
 //!
 //! Rooms: `run` (which step next), `step` (one step from inputs to commit), `target` (where it writes), `expectations`
-//! (what it demands of its rows), `record` (what is kept of it), `inputs` (what a step's SQL can name), `planning`
-//! (logical to physical), `gathering` (whether rows are brought together by partition), `attached` (under a master) with
-//! `masters` (the way to them), `lease` (how long it may believe to be the driver) and `settle` (what became of commits
-//! that nobody can be asked about), `local` (alone), [`dry_run`] and [`show`] (reads only).
+//! (what it demands of its rows), `record` (what is kept of it), `details` (what is told of it for the record of the run),
+//! `inputs` (what a step's SQL can name), `planning` (logical to physical), `gathering` (whether rows are brought together
+//! by partition), `attached` (under a master) with `masters` (the way to them), `lease` (how long it may believe to be the
+//! driver) and `settle` (what became of commits that nobody can be asked about), `local` (alone), [`dry_run`] and [`show`]
+//! (reads only).
 
 mod attached;
+mod details;
 mod dry_run;
 mod expectations;
 mod gathering;

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
+use super::details::{self, Questions, now_ms};
 use super::{inputs, step};
 use crate::runner::QueryRunner;
 use crate::session::{local_config, session_at};
@@ -38,7 +39,9 @@ pub(super) struct Run {
     pub(super) runtime: Arc<RuntimeEnv>,
     pub(super) runner: Arc<dyn QueryRunner>,
     pub(super) commits: Arc<dyn Commits>,
-    progress: watch::Sender<Vec<StepProgress>>,
+    pub(super) progress: watch::Sender<Vec<StepProgress>>,
+    /// What is being found out for its record.
+    pub(super) questions: Questions,
 }
 
 /// Who is asked before a step commits, and told after.
@@ -64,6 +67,9 @@ pub(super) trait Commits: Send + Sync {
     /// # Errors
     /// As [`Self::permit`].
     async fn record(&self, step: StepRecord) -> Result<()>;
+
+    /// Whether anybody keeps a record of the run, for which more is told than its steps need.
+    fn keeps_records(&self) -> bool;
 }
 
 impl Run {
@@ -79,10 +85,12 @@ impl Run {
         let pending = |table: &lake_job::Table| StepProgress {
             table: table.name.to_string(),
             state: "PENDING".to_owned(),
+            details: Some(details::planned(table)),
             ..StepProgress::default()
         };
         progress.send_replace(pipeline.tables.iter().map(pending).collect());
-        Self { pipeline, identity, stores, runtime, runner, commits, progress }
+        let questions = Questions::default();
+        Self { pipeline, identity, stores, runtime, runner, commits, progress, questions }
     }
 
     /// Runs every step that is not in `recorded`; each result is recorded before steps that read it start.
@@ -156,6 +164,7 @@ impl Run {
                 }
             }
         }
+        run.questions.answered(details::PATIENCE).await;
         match failure {
             Some(error) => Err(error),
             None => Ok(finished),
@@ -211,6 +220,14 @@ impl Run {
         });
     }
 
+    /// The step at `index` begins.
+    pub(super) fn begins(&self, index: usize) {
+        self.update(index, |step| {
+            step.state = "RUNNING".to_owned();
+            step.details.get_or_insert_default().started_at_ms = now_ms();
+        });
+    }
+
     pub(super) fn stages(&self, index: usize, stages: Vec<StageProgress>) {
         self.update(index, |step| step.stages = stages);
     }
@@ -230,6 +247,7 @@ impl Run {
         self.update(index, |step| {
             step.state = record.outcome.clone();
             step.record = Some(record);
+            details::end(step);
         });
     }
 
@@ -239,6 +257,7 @@ impl Run {
         self.update(index, |step| {
             step.state = "FAILED".to_owned();
             step.failure = Some(error.0.clone().into());
+            details::end(step);
         });
     }
 }

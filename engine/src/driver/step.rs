@@ -33,10 +33,11 @@ pub(super) async fn execute(run: &Run, index: usize) -> Result<StepRecord> {
     let table = run.pipeline.tables.get(index).ok_or_else(|| EngineError::internal("no such step"))?;
     let started = Instant::now();
     tracing::info!(mode = %table.mode, "step started");
-    run.update(index, |step| step.state = "RUNNING".to_owned());
+    run.begins(index);
     let location = inputs::location(&table.location)?;
     let transaction = transaction(&run.pipeline, table, run.identity.run_number);
     let target = DeltaTable::open(&run.stores, &location).await?;
+    run.detail(index, |details| details.version_before = target.as_ref().map(Snapshot::version));
     if let Some(target) = &target
         && target.has_committed(&transaction).await?
     {
@@ -55,7 +56,10 @@ pub(super) async fn execute(run: &Run, index: usize) -> Result<StepRecord> {
         step.discard(&rows, error).await;
     }
     match outcome? {
-        (_, CommitOutcome::Committed(version)) => Ok(record::committed(table, version, &rows.written, started)),
+        (base, CommitOutcome::Committed(version)) => {
+            run.tell_commit(index, base, version, &rows.mode, rows.written.adds.iter().chain(&rows.survivors.adds));
+            Ok(record::committed(table, version, &rows.written, started))
+        }
         // What was written here is not what is in the table.
         (base, CommitOutcome::AlreadyCommitted(version)) => {
             let found = earlier_commit(&base, version, &transaction).await;
@@ -98,10 +102,13 @@ impl Step<'_> {
         let (runtime, stores) = (run.runtime.clone(), run.stores.clone());
         let session = session::session_at(run.runner.session_config(), runtime, stores, moment);
         let pinned = inputs::register(&run.pipeline, table, &run.stores, &session, &inputs::Planned::new()).await?;
+        run.detail(self.index, |details| details.reads = pinned.reads());
         let inputs = pinned.digest();
         let frame = inputs::with_audit(inputs::query(table, &session).await?, table, moment, &run.identity.run_id)?;
         let input = physical_plan(&session, frame.logical_plan()).await;
         let input = input.map_err(|error| inputs::in_query(table, error))?;
+        // Planned, it is known how many files the tables have.
+        run.detail(self.index, |details| details.reads = pinned.reads());
         let scanned = malformed::found(&input);
         let columns = frame.schema().as_arrow();
         let Destination { target, spec, checks } =

@@ -76,6 +76,9 @@ pub struct Application {
     pub started_at_ms: Option<u64>,
     /// Driver launches so far.
     pub attempt: u32,
+    /// What is remembered of them, the first one first; those of before this was kept are missing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub launches: Vec<Launch>,
     /// What its steps left behind, by table.
     pub steps: BTreeMap<String, Step>,
     /// Steps that an attempt was permitted to commit and that are not on record, by table.
@@ -162,6 +165,37 @@ pub struct Attempt {
     pub relaunch_reason: Option<Fault>,
 }
 
+/// One launch of the driver, for people: nothing is decided by it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Launch {
+    /// From 1.
+    pub number: u32,
+    /// Log index of the assignment.
+    pub epoch: u64,
+    /// `None` in client mode.
+    pub worker: Option<WorkerId>,
+    /// When it was assigned.
+    pub launched_at_ms: u64,
+    /// When its end was known; `None` while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at_ms: Option<u64>,
+    /// How its process ended, as its worker says it, which may be after its end was known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<ProcessEnd>,
+    /// Why it ended, when it was not success.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Fault>,
+}
+
+/// The end of a driver process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessEnd {
+    /// `None` when a signal ended it or it never ran.
+    pub code: Option<i32>,
+    /// 0 = none.
+    pub signal: i32,
+}
+
 /// How an application's last attempt is remembered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
@@ -206,6 +240,35 @@ impl Application {
             | Phase::Killed(_)
             | Phase::Error { .. } => None,
         }
+    }
+
+    /// Remembers that its driver is launched; the attempt is counted already. As many are kept as it may be launched.
+    pub(crate) fn launch(&mut self, epoch: u64, worker: Option<WorkerId>, at_ms: u64) {
+        let (number, launched_at_ms) = (self.attempt, at_ms);
+        self.launches.push(Launch {
+            number,
+            epoch,
+            worker,
+            launched_at_ms,
+            ended_at_ms: None,
+            exit: None,
+            fault: None,
+        });
+    }
+
+    /// Remembers how the launch of `epoch` ended. The first word counts.
+    pub(crate) fn launch_ended(&mut self, epoch: u64, at_ms: u64, fault: Option<Fault>) {
+        let open = self.launches.iter_mut().find(|launch| launch.epoch == epoch && launch.ended_at_ms.is_none());
+        if let Some(launch) = open {
+            launch.ended_at_ms = Some(at_ms);
+            launch.fault = fault;
+        }
+    }
+
+    /// Remembers how the process of the launch of `epoch` ended. Whether that is news.
+    pub(crate) fn process_ended(&mut self, epoch: u64, end: ProcessEnd) -> bool {
+        let unknown = self.launches.iter_mut().find(|launch| launch.epoch == epoch && launch.exit.is_none());
+        unknown.map(|launch| launch.exit = Some(end)).is_some()
     }
 
     /// Whether it waits for a worker.
@@ -298,9 +361,12 @@ impl Phase {
             Self::Relaunching { fault, .. } | Self::Failed { fault, .. } | Self::Error { fault, .. } => {
                 Some(fault.clone())
             }
-            Self::Killed(_) => {
-                Some(Fault::new(ErrorClass::Cancelled, "killed", "the application was killed on request"))
-            }
+            Self::Killed(_) => Some(killed()),
         }
     }
+}
+
+/// Why a killed application, and its driver, ended.
+pub(crate) fn killed() -> Fault {
+    Fault::new(ErrorClass::Cancelled, "killed", "the application was killed on request")
 }

@@ -48,6 +48,13 @@ pub enum Event {
         /// It was known before: the first record stays.
         is_repeat: bool,
     },
+    /// How the process of a driver ended that had said itself that it was over.
+    DriverExitRecorded {
+        /// Which driver.
+        driver: DriverId,
+        /// Its attempt.
+        epoch: u64,
+    },
     /// The driver will be started again.
     Relaunching {
         /// Whose driver.

@@ -44,6 +44,7 @@ fn check_application(state: &State, application: &Application) -> Result<(), Str
     if application.attempt > application.max_attempts().saturating_add(SETTLING_LAUNCHES) {
         return Err(format!("{id} was launched {} times", application.attempt));
     }
+    check_launches(application)?;
     let is_over = application.phase.ended().is_some();
     if is_over == application.pipeline.is_some() {
         return Err(format!("{id} is {} and its pipeline is in the wrong place", application.phase.name()));
@@ -73,6 +74,25 @@ fn check_application(state: &State, application: &Application) -> Result<(), Str
         }
     }
     Ok(())
+}
+
+/// What is remembered of launches agrees with the phase, as far as it is remembered.
+fn check_launches(application: &Application) -> Result<(), String> {
+    let (id, launches) = (&application.id, &application.launches);
+    if u32::try_from(launches.len()).is_ok_and(|count| count > application.attempt) {
+        return Err(format!("{id} remembers {} launches of {}", launches.len(), application.attempt));
+    }
+    if !launches.is_sorted_by_key(|launch| (launch.number, launch.epoch)) {
+        return Err(format!("the launches of {id} are not in order"));
+    }
+    let mut open = launches.iter().filter(|launch| launch.ended_at_ms.is_none()).map(|launch| launch.epoch);
+    match (application.running(), open.next(), open.next()) {
+        (_, None, _) => Ok(()),
+        (Some(attempt), Some(epoch), None) if attempt.epoch == epoch => Ok(()),
+        (_, Some(epoch), _) => {
+            Err(format!("{id} remembers a launch of epoch {epoch} that is not over and does not run"))
+        }
+    }
 }
 
 fn check_indexes(state: &State) -> Result<(), String> {

@@ -32,7 +32,7 @@ pub mod view;
 pub mod worker;
 
 pub use admission::QueueBound;
-pub use application::{Application, Attempt, DeployMode, Options, Phase};
+pub use application::{Application, Attempt, DeployMode, Launch, Options, Phase, ProcessEnd};
 pub use apply::apply;
 pub use command::{Command, Exit, Registration, Stamped, Submission};
 pub use decide::decide;

@@ -92,6 +92,11 @@ impl State {
         self.index.waiting().filter_map(|app| self.applications.get(app))
     }
 
+    /// Applications that have ended and are kept, the last one first.
+    pub fn latest_ended(&self) -> impl Iterator<Item = &Application> {
+        self.ended.iter().rev().filter_map(|app| self.applications.get(app))
+    }
+
     /// How many wait.
     pub fn waiting_count(&self) -> usize {
         self.index.waiting().len()

@@ -74,6 +74,7 @@ impl From<Step> for v1::StepRecord {
                 name: result.name,
                 action: result.action,
                 violations: result.violations,
+                checked: None,
             })
             .collect();
         Self {

@@ -1,15 +1,19 @@
 //! The read model: what clients, the API and the pages are shown. Pure. Nothing outside reads [`State`] for people.
 
+mod page;
+
 use std::collections::BTreeMap;
 
 use lake_proto::{AppId, ErrorClass, Fault, WorkerId, v1};
 use serde::Serialize;
 
-use crate::application::{Application, DeployMode, Phase};
+use crate::application::{Application, DeployMode, Launch, Phase};
 use crate::date;
 use crate::state::State;
 use crate::step::Step;
 use crate::worker::{Worker, WorkerState};
+
+pub use self::page::OpenPage;
 
 /// What is known of workers only in memory on the leader.
 pub type Live = BTreeMap<WorkerId, LiveWorker>;
@@ -132,6 +136,11 @@ pub fn find(state: &State, id: &str) -> Option<ApplicationView> {
     state.find(id).map(|application| view_of(state, application, &room_for(state, application)))
 }
 
+/// What is remembered of the launches of an application's driver, the first one first.
+pub fn launches(state: &State, app: &AppId) -> Vec<Launch> {
+    state.application(app).map(|application| application.launches.clone()).unwrap_or_default()
+}
+
 /// Where a list goes on: before this place in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Before(u64);
@@ -171,8 +180,7 @@ pub fn active(state: &State, limit: usize) -> Vec<ApplicationView> {
 /// At most `limit` of those that have ended and are kept, the last one first.
 pub fn ended(state: &State, limit: usize) -> Vec<ApplicationView> {
     let room = Room::of(state);
-    let ended = state.ended.iter().rev().filter_map(|app| state.application(app));
-    ended.take(limit).map(|application| view_of(state, application, &room)).collect()
+    state.latest_ended().take(limit).map(|application| view_of(state, application, &room)).collect()
 }
 
 /// How many applications there are in a state; states in which there is none are absent.

@@ -21,6 +21,8 @@ pub struct StepRecord {
     pub started_at_ms: u64,
     /// When it had ended.
     pub ended_at_ms: u64,
+    /// How long it took as its driver measured it; 0 = not told. Also known where the instants are not.
+    pub took_ms: u64,
     /// The table's version before it; `None` when it was not there or is not known.
     pub version_before: Option<i64>,
     /// The table's version after it.
@@ -90,7 +92,7 @@ impl StepRecord {
     /// How long it took, or has taken at `now_ms`.
     pub fn elapsed_ms(&self, now_ms: u64) -> u64 {
         let end = if self.ended_at_ms > 0 { self.ended_at_ms } else { now_ms };
-        if self.started_at_ms == 0 { 0 } else { end.saturating_sub(self.started_at_ms) }
+        if self.took_ms > 0 || self.started_at_ms == 0 { self.took_ms } else { end.saturating_sub(self.started_at_ms) }
     }
 
     /// Violations of all expectations together.

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 /// Upper bounds of the sizes of data files that [`TableRecord::file_sizes`] counts, in bytes; the last bucket has none.
-pub const SIZE_BUCKETS: [u64; 7] = [64 << 10, 1 << 20, 8 << 20, 32 << 20, 128 << 20, 512 << 20, 1 << 30];
+pub const SIZE_BUCKETS: [u64; 7] = lake_proto::quantity::FILE_SIZE_BOUNDS;
 
 /// The bucket of a file of this size: an index into [`TableRecord::file_sizes`].
 pub fn size_bucket(bytes: u64) -> usize {
-    SIZE_BUCKETS.iter().take_while(|bound| bytes > **bound).count()
+    lake_proto::quantity::file_size_bucket(bytes)
 }
 
 /// One table at one version.
@@ -50,14 +50,4 @@ pub struct ColumnRecord {
     pub data_type: String,
     /// Whether it may be NULL.
     pub is_nullable: bool,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_is_in_the_first_bucket_that_holds_it() {
-        assert_eq!([0, 64 << 10, (64 << 10) + 1, 1 << 30, u64::MAX].map(size_bucket), [0, 0, 1, 6, 7]);
-    }
 }

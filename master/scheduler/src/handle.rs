@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use lake_proto::{AppId, ErrorClass, Fault, QueryId, WorkerId, codes, v1};
+use lake_record::QueryRecord;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -11,9 +12,9 @@ use crate::choice::Cluster;
 use crate::compute::Compute;
 use crate::cut;
 use crate::overview::Overview;
-use crate::owner::{Attachment, Message, Owner, Start, Submission};
+use crate::owner::{Attachment, Message, Owner, Start, Submission, account};
 use crate::pace::TaskPolicy;
-use crate::plan::{self, Planner};
+use crate::plan::{self, Planner, QueryPlan};
 use crate::settings::SchedulerSettings;
 use crate::spent;
 
@@ -172,13 +173,17 @@ impl Scheduler {
         let (planner, settings) = (self.planner.clone(), self.settings.clone());
         let (planned, request) = {
             let (id, app) = (id.clone(), app.clone());
+            let is_attached = before.is_some();
             let work = move || {
                 let plan = planner.plan(&id, &app, cores_cap, &request, cluster, &settings);
-                (plan.map(|plan| (cut::accepted(&plan, cluster), plan)), request)
+                let told = |plan: QueryPlan| {
+                    (cut::accepted(&plan, cluster), account::record(&plan, &request, is_attached), plan)
+                };
+                (plan.map(told), request)
             };
             self.compute.run(work).await?
         };
-        let (accepted, plan) = planned?;
+        let (accepted, record, plan) = planned?;
         if let Some(before) = &before {
             cut::check(&id, before, &accepted)?;
         }
@@ -195,6 +200,7 @@ impl Scheduler {
                 epoch,
             },
             accepted,
+            record,
             start,
         };
         let (reply, answer) = oneshot::channel();
@@ -202,9 +208,19 @@ impl Scheduler {
         answer.await.map_err(|_| stopped(&id))?
     }
 
-    /// Cancels all queries of the application and forgets it.
-    pub async fn application_ended(&self, app: AppId) {
-        self.tell(Message::ApplicationEnded { app }).await;
+    /// Cancels all queries of the application and forgets it. What is told of them, in the order in which they were
+    /// accepted: the last word about an application. Nothing after a repeat and after shutdown.
+    pub async fn application_ended(&self, app: AppId) -> Vec<Arc<QueryRecord>> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(Message::ApplicationEnded { app, reply }).await;
+        answer.await.unwrap_or_default()
+    }
+
+    /// What is told of an application's queries now, in the order in which they were accepted.
+    pub async fn queries(&self, app: AppId) -> Vec<Arc<QueryRecord>> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(Message::Queries { app, reply }).await;
+        answer.await.unwrap_or_default()
     }
 
     /// Cores of all workers that take tasks.

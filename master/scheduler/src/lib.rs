@@ -1,8 +1,8 @@
 //! The edge of the stage machine: plans come in from drivers, tasks go out to workers, statuses come back.
 //!
 //! Lives here: cutting plans with Ballista's planner, resolving shuffle reads from done tasks, encoding tasks, the
-//! links to the workers, the watchdog, progress, the read-out for the UI. Never here: which task runs where and what
-//! a failure means (`lake-scheduler-core`), raft, submissions. Edge.
+//! links to the workers, the watchdog, progress, the read-out for the UI, the account of queries for their records. Never
+//! here: which task runs where and what a failure means (`lake-scheduler-core`), raft, submissions. Edge.
 //!
 //! One task owns all state (the `owner` module); [`Scheduler`] is the handle to it.
 //!
@@ -26,6 +26,7 @@
 #![warn(missing_docs)]
 
 mod choice;
+mod clock;
 mod compute;
 mod cut;
 mod entry;

@@ -2,6 +2,7 @@
 //!
 //! It never waits for anybody: planning threads, slow workers and slow drivers have tasks of their own.
 
+pub(crate) mod account;
 mod attach;
 mod queries;
 mod readout;
@@ -12,9 +13,12 @@ mod waves;
 mod workers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use lake_proto::{AppId, Fault, QueryId, WorkerId, v1};
+use lake_record::QueryRecord;
+use lake_record::account::Account;
 use lake_scheduler_core::{Event, Launch, Queries, Spent};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -61,8 +65,14 @@ pub(crate) enum Message {
         submission: Box<Submission>,
         reply: oneshot::Sender<Result<mpsc::Receiver<v1::QueryEvent>, Fault>>,
     },
+    /// The account of its queries is handed out.
     ApplicationEnded {
         app: AppId,
+        reply: oneshot::Sender<Vec<Arc<QueryRecord>>>,
+    },
+    Queries {
+        app: AppId,
+        reply: oneshot::Sender<Vec<Arc<QueryRecord>>>,
     },
     Overview {
         reply: oneshot::Sender<Overview>,
@@ -95,6 +105,8 @@ pub(crate) struct Submission {
     pub(crate) prepare: v1::PrepareQuery,
     /// For the driver.
     pub(crate) accepted: v1::QueryAccepted,
+    /// For people.
+    pub(crate) record: QueryRecord,
     pub(crate) start: Start,
 }
 
@@ -131,6 +143,7 @@ pub(crate) struct Owner {
     links: BTreeMap<WorkerId, Link>,
     entries: BTreeMap<QueryId, Entry>,
     stash: Stash,
+    account: Account,
     used: BTreeSet<QueryId>,
     used_in_order: VecDeque<QueryId>,
     unmanned_since: Option<Instant>,
@@ -150,6 +163,7 @@ impl Owner {
             links: BTreeMap::new(),
             entries: BTreeMap::new(),
             stash: Stash::default(),
+            account: Account::default(),
             used: BTreeSet::new(),
             used_in_order: VecDeque::new(),
             unmanned_since: Some(Instant::now()),
@@ -198,9 +212,14 @@ impl Owner {
                 // The driver may be gone already; then the channel is closed and the query cancelled.
                 let _ = reply.send(self.submit(*submission));
             }
-            Message::ApplicationEnded { app } => {
+            Message::ApplicationEnded { app, reply } => {
                 self.drop_remains_of(&app);
-                self.event(Event::ApplicationEnded { app });
+                self.event(Event::ApplicationEnded { app: app.clone() });
+                // Nobody may want it.
+                let _ = reply.send(self.account.close(&app));
+            }
+            Message::Queries { app, reply } => {
+                let _ = reply.send(self.account.queries(&app));
             }
             Message::Overview { reply } => {
                 let _ = reply.send(self.overview());

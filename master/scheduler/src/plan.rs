@@ -18,10 +18,11 @@ use lake_engine::codec;
 use lake_engine::repeatable::is_repeatable;
 use lake_engine::session::{functions, task_context, with_settings};
 use lake_proto::{AppId, ErrorClass, Fault, QueryId, v1};
+use lake_record::OperatorRecord;
 use lake_scheduler_core::{QueryDefinition, StageDefinition, StageId};
 
 use crate::choice::{Choice, Cluster, cap, choose};
-use crate::operators::operators;
+use crate::operators::{operators, outline};
 use crate::settings::SchedulerSettings;
 use crate::uncuttable::is_uncuttable;
 
@@ -123,6 +124,11 @@ impl StagePlan {
                 u32::try_from(child.unwrap_or(1).max(1)).unwrap_or(u32::MAX)
             }
         }
+    }
+
+    /// Its operators, for people.
+    pub(crate) fn outline(&self) -> Vec<OperatorRecord> {
+        outline(&self.plan)
     }
 
     /// Of the last stage nothing is read before all of it is done, so a rerun of it endangers nobody.

@@ -8,9 +8,22 @@ use lake_scheduler_core::{Attempt, AttemptRef, StageId, StageView, TaskIndex};
 /// Rows and bytes of a query's tasks.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
-    done: BTreeMap<(StageId, TaskIndex), TaskMetrics>,
-    running: BTreeMap<Attempt, (StageId, TaskIndex, TaskMetrics)>,
+    done: BTreeMap<(StageId, TaskIndex), Figures>,
+    running: BTreeMap<Attempt, (StageId, TaskIndex, Figures)>,
     shown: Vec<StageProgress>,
+}
+
+/// Of what a task says, what is shown while it runs.
+#[derive(Debug, Clone, Copy)]
+struct Figures {
+    rows: u64,
+    bytes: u64,
+}
+
+impl From<&TaskMetrics> for Figures {
+    fn from(metrics: &TaskMetrics) -> Self {
+        Self { rows: metrics.rows, bytes: metrics.bytes }
+    }
 }
 
 impl Progress {
@@ -19,23 +32,23 @@ impl Progress {
         self.done.remove(&(stage, task));
     }
 
-    pub(crate) fn task_done(&mut self, stage: StageId, task: TaskIndex, metrics: TaskMetrics) {
-        self.done.insert((stage, task), metrics);
+    pub(crate) fn task_done(&mut self, stage: StageId, task: TaskIndex, metrics: &TaskMetrics) {
+        self.done.insert((stage, task), metrics.into());
     }
 
     pub(crate) fn attempt_ended(&mut self, attempt: Attempt) {
         self.running.remove(&attempt);
     }
 
-    pub(crate) fn attempt_runs(&mut self, attempt: &AttemptRef, metrics: TaskMetrics) {
-        self.running.insert(attempt.attempt, (attempt.stage, attempt.task, metrics));
+    pub(crate) fn attempt_runs(&mut self, attempt: &AttemptRef, metrics: &TaskMetrics) {
+        self.running.insert(attempt.attempt, (attempt.stage, attempt.task, metrics.into()));
     }
 
     /// The stages now.
     pub(crate) fn stages(&self, views: &[StageView]) -> Vec<StageProgress> {
         let mut sums: BTreeMap<StageId, (u64, u64)> = BTreeMap::new();
         // Two attempts of a task do the same work: the one that has come further counts.
-        let mut furthest: BTreeMap<(StageId, TaskIndex), &TaskMetrics> = BTreeMap::new();
+        let mut furthest: BTreeMap<(StageId, TaskIndex), &Figures> = BTreeMap::new();
         for (stage, task, metrics) in self.running.values() {
             let known = furthest.entry((*stage, *task)).or_insert(metrics);
             if known.rows < metrics.rows {
@@ -94,17 +107,17 @@ mod tests {
             task: TaskIndex(task),
             attempt: Attempt(attempt),
         };
-        progress.attempt_runs(&attempt(1, 0), metrics(3));
-        progress.attempt_runs(&attempt(2, 1), metrics(2));
-        progress.attempt_runs(&attempt(4, 1), metrics(4));
+        progress.attempt_runs(&attempt(1, 0), &metrics(3));
+        progress.attempt_runs(&attempt(2, 1), &metrics(2));
+        progress.attempt_runs(&attempt(4, 1), &metrics(4));
         progress.attempt_ended(Attempt(1));
-        progress.task_done(StageId(1), TaskIndex(0), metrics(5));
-        progress.task_done(StageId(1), TaskIndex(0), metrics(5));
+        progress.task_done(StageId(1), TaskIndex(0), &metrics(5));
+        progress.task_done(StageId(1), TaskIndex(0), &metrics(5));
         let stages = progress.news(std::slice::from_ref(&view)).unwrap();
         assert_eq!((stages[0].rows, stages[0].bytes), (9, 90));
         assert_eq!(progress.news(std::slice::from_ref(&view)), None);
         progress.task_starts(StageId(1), TaskIndex(0));
-        progress.attempt_runs(&attempt(3, 0), metrics(1));
+        progress.attempt_runs(&attempt(3, 0), &metrics(1));
         assert_eq!(progress.news(&[view]).unwrap()[0].rows, 5, "the second attempt counts in place of the first one");
     }
 }

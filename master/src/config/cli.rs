@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::parser::ValueSource;
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 use lake_proto::Fault;
+use lake_proto::quantity::parse_duration;
 use lake_raft::{Directory, Member};
 use serde::Deserialize;
 
@@ -15,6 +16,8 @@ use crate::operate::{self, Members};
 
 /// The most that may be asked for with --max-queued-applications.
 const MOST_QUEUED: u64 = 1_000_000;
+/// The most that may be asked for with --history-max-count.
+const MOST_KEPT: u64 = 1_000_000;
 
 /// The leading daemon of a lake cluster: accepts jobs, places their drivers, schedules their queries.
 ///
@@ -57,9 +60,16 @@ struct Flags {
     /// Applications that may wait for a driver; more are refused [default: 20000]
     #[arg(long, env = "LAKE_MASTER_MAX_QUEUED_APPLICATIONS", value_name = "N")]
     max_queued_applications: Option<u64>,
-    /// Where finished applications are kept (not supported by this version)
-    #[arg(long, env = "LAKE_MASTER_HISTORY_DIR", value_name = "URL")]
+    /// Where the records of ended applications are kept: a directory or an s3:// URL, which the masters of a group may
+    /// share [default: history in --data-dir]
+    #[arg(long, env = "LAKE_MASTER_HISTORY_DIR", value_name = "DIR|URL")]
     history_dir: Option<String>,
+    /// Delete the records of applications that ended longer ago: 12h, 30d; 0 = never [default: 30d]
+    #[arg(long, env = "LAKE_MASTER_HISTORY_MAX_AGE", value_name = "AGE")]
+    history_max_age: Option<String>,
+    /// Records to keep, of the applications that ended last [default: 10000]
+    #[arg(long, env = "LAKE_MASTER_HISTORY_MAX_COUNT", value_name = "N")]
+    history_max_count: Option<u64>,
     /// Shape of the log lines on stderr [default: text]
     #[arg(long, env = "LAKE_MASTER_LOG_FORMAT", value_enum)]
     log_format: Option<LogFormat>,
@@ -109,6 +119,8 @@ struct FileKeys {
     join: Option<bool>,
     max_queued_applications: Option<u64>,
     history_dir: Option<String>,
+    history_max_age: Option<String>,
+    history_max_count: Option<u64>,
     log_format: Option<LogFormat>,
     log_level: Option<String>,
 }
@@ -162,26 +174,39 @@ where
     let list = effective!(peers, String::new());
     let join = flags.join || file.join.unwrap_or(default.join);
     dump.push(("join", join.to_string(), origin("join", file.join.is_some())));
+    let data_dir = effective!(data_dir, default.data_dir);
+    let history_dir = effective!(history_dir, data_dir.join("history").display().to_string());
+    let history_max_age = effective!(history_max_age, "30d".to_owned());
     let config = Config {
         peers: group(flags.id.or(file.id).unwrap_or(default.id), &list, join)?,
         join,
         host: effective!(host, default.host),
         port: effective!(port, default.port),
         webui_port: effective!(webui_port, default.webui_port),
-        data_dir: effective!(data_dir, default.data_dir),
+        data_dir,
+        history_dir: Some(history_dir),
+        history_max_age: parse_duration(&history_max_age)
+            .map_err(|why| invalid(format!("--history-max-age: {why}")))?,
+        history_max_count: effective!(history_max_count, default.history_max_count),
         id: effective!(id, default.id),
         max_queued_applications: effective!(max_queued_applications, default.max_queued_applications),
         log_format: effective!(log_format, default.log_format),
         log_level: effective!(log_level, default.log_level),
     };
     refuse_later("--rest-port", flags.rest_port.or(file.rest_port).is_some())?;
-    refuse_later("--history-dir", flags.history_dir.or(file.history_dir).is_some())?;
     if config.host.is_empty() {
         return Err(invalid("--host is empty: expected a name or an address".to_owned()));
     }
     let queued = config.max_queued_applications;
     if !(1..=MOST_QUEUED).contains(&queued) {
         return Err(invalid(format!("--max-queued-applications is {queued}: expected 1 to {MOST_QUEUED}")));
+    }
+    let kept = config.history_max_count;
+    if !(1..=MOST_KEPT).contains(&kept) {
+        return Err(invalid(format!("--history-max-count is {kept}: expected 1 to {MOST_KEPT}")));
+    }
+    if config.history_dir.as_ref().is_some_and(|location| location.trim().is_empty()) {
+        return Err(invalid("--history-dir is empty: expected a directory or a URL".to_owned()));
     }
     if flags.dump_config { Ok(Action::Print(render(&dump))) } else { Ok(Action::Run(config)) }
 }

@@ -19,7 +19,8 @@ fn file(text: &str) -> tempfile::NamedTempFile {
 
 #[test]
 fn nothing_given_means_the_documented_defaults() {
-    assert_eq!(config(&[]), Config::default());
+    let history_dir = Some("lake-master-data/history".to_owned());
+    assert_eq!(config(&[]), Config { history_dir, ..Config::default() });
 }
 
 #[test]
@@ -63,7 +64,9 @@ fn unknown_keys_and_later_features_are_refused_by_name() {
         (&["--id", "0"], "numbered from 1"),
         (&["--max-queued-applications", "0"], "expected 1 to 1000000"),
         (&["--rest-port", "6066"], "--rest-port"),
-        (&["--history-dir", "/h"], "--history-dir"),
+        (&["--history-dir", " "], "--history-dir is empty"),
+        (&["--history-max-age", "soon"], "--history-max-age: expected a number with s, m, h or d"),
+        (&["--history-max-count", "0"], "expected 1 to 1000000"),
         (&["--host", ""], "--host is empty"),
     ] {
         let fault = parsed(arguments).unwrap_err();
@@ -73,6 +76,17 @@ fn unknown_keys_and_later_features_are_refused_by_name() {
     assert_eq!(config(&["--id", "2", "--peers", "2@a:1"]).id, 2);
     let joining = config(&["--id", "4", "--join", "--peers", "1@a:1,2@b:2,3@c:3"]);
     assert!(joining.join && joining.peers.len() == 3);
+}
+
+#[test]
+fn the_history_is_in_the_data_directory_unless_it_is_elsewhere() {
+    assert_eq!(config(&["--data-dir", "/d"]).history_location(), "/d/history");
+    let shared = config(&["--history-dir", "s3://b/h", "--history-max-age", "12h", "--history-max-count", "5"]);
+    assert_eq!(shared.history_location(), "s3://b/h");
+    assert_eq!(shared.retention(), Retention { max_age_ms: 43_200_000, most: 5 });
+    assert_eq!(config(&["--history-max-age", "0"]).retention().max_age_ms, 0);
+    let own = Config { data_dir: "/d".into(), ..Config::default() };
+    assert_eq!((own.history_location().as_str(), own.retention().most), ("/d/history", 10_000));
 }
 
 /// What `lake-master <arguments>` prints as help.

@@ -99,13 +99,16 @@ impl Drivers for Service {
     }
 
     /// The answer renews the driver's lease.
-    async fn report_progress(&self, request: Request<v1::DriverProgressRequest>) -> Result<Response<v1::Ack>, Status> {
+    async fn report_progress(
+        &self,
+        request: Request<v1::DriverProgressRequest>,
+    ) -> Result<Response<v1::DriverProgressResponse>, Status> {
         let request = request.into_inner();
         let (driver, epoch) = self.caller(request.driver.as_ref())?;
         self.master.confirm().await?;
         let app = self.admitted(&driver, epoch, |application| application.id.clone())?;
-        self.master.reign().progress.report(&app, request.steps);
-        Ok(Response::new(v1::Ack {}))
+        let wants_all = self.master.reign().progress.report(&app, request.steps, request.is_complete);
+        Ok(Response::new(v1::DriverProgressResponse { wants_all }))
     }
 
     async fn permit_commit(

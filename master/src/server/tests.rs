@@ -1,6 +1,7 @@
 //! The real server in this process on port 0, spoken to with the generated clients. The workers here are gRPC
 //! clients that play the worker's part of the protocol; real workers are in `lake-tests`.
 
+mod records;
 mod support;
 
 use std::time::Duration;
@@ -34,7 +35,8 @@ async fn a_job_goes_from_submission_to_its_end() {
     assert!(started.cores >= 1);
 
     let progress = v1::StepProgress { table: "a.b".to_owned(), state: "RUNNING".to_owned(), ..Default::default() };
-    let report = v1::DriverProgressRequest { driver: identity.clone(), steps: vec![progress.clone()] };
+    let report =
+        v1::DriverProgressRequest { driver: identity.clone(), steps: vec![progress.clone()], is_complete: true };
     drivers.report_progress(report).await.unwrap();
     let seen = support::until(&mut watch, |update| !update.steps.is_empty()).await;
     assert_eq!(seen.steps, [progress]);
@@ -229,7 +231,7 @@ async fn a_client_driver_runs_at_once_and_hears_that_it_was_killed() {
     let identity = Some(v1::DriverIdentity { driver_id: submitted.driver_id.clone(), epoch: submitted.epoch });
     let mut drivers = cluster.drivers().await;
     drivers.start(v1::DriverStartRequest { driver: identity.clone() }).await.unwrap();
-    let report = v1::DriverProgressRequest { driver: identity, steps: vec![] };
+    let report = v1::DriverProgressRequest { driver: identity, steps: vec![], is_complete: true };
     let (_, told) = tokio::join!(cluster.kill(&submitted.app_id), async {
         loop {
             if let Err(status) = drivers.report_progress(report.clone()).await {

@@ -87,7 +87,8 @@ fn stay_alive(masters: Masters, driver: v1::DriverIdentity) -> anyhow::Result<on
     std::thread::Builder::new().name("sign-of-life".to_owned()).spawn(move || {
         runtime.block_on(async {
             while matches!(over.try_recv(), Err(oneshot::error::TryRecvError::Empty)) {
-                let report = v1::DriverProgressRequest { driver: Some(driver.clone()), steps: Vec::new() };
+                let report =
+                    v1::DriverProgressRequest { driver: Some(driver.clone()), ..v1::DriverProgressRequest::default() };
                 // A master that does not answer is asked again; the next query says what is wrong.
                 if let Ok(channel) = masters.channel().await {
                     let _ = v1::drivers_client::DriversClient::new(channel).report_progress(report).await;

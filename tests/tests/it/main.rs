@@ -9,6 +9,7 @@ mod error_codes;
 mod faults;
 mod fencing;
 mod ha_client;
+mod history;
 mod leaders;
 mod mapped_ports;
 mod masters;

@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn tasks_are_shown_with_what_they_have_done() {
         let task = TaskRef { query_id: HOSTILE.to_owned(), stage_id: 2, task_index: 3, attempt: 4 };
-        let metrics = TaskMetrics { rows: 12_345, bytes: 2_048, elapsed_ms: 4_250, spilled_bytes: 0 };
+        let metrics = TaskMetrics { rows: 12_345, bytes: 2_048, elapsed_ms: 4_250, ..TaskMetrics::default() };
         let mut html = String::new();
         write_tasks(&mut html, &[Running { task, app_id: HOSTILE.to_owned(), cores: 1, metrics }]);
         assert_sound(&html);

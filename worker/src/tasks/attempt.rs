@@ -11,14 +11,14 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::metrics::MetricsSet;
 use lake_engine::{EngineError, codec};
-use lake_proto::v1::{LaunchTask, ShuffleOutput, TaskDone};
+use lake_proto::v1::{LaunchTask, ShuffleOutput, TaskDone, TaskMetrics};
 use lake_proto::{ErrorClass, QueryId};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::clients::Clients;
 use super::failure::Failed;
+use super::operators;
 use super::probe::{Counters, ProbeExec, Watch};
 use super::query::Query;
 use super::result::{self, Rows};
@@ -42,7 +42,8 @@ pub(super) struct Attempt {
 #[derive(Debug)]
 pub(super) struct Output {
     pub(super) done: TaskDone,
-    pub(super) spilled_bytes: u64,
+    /// What its plan has done; rows, bytes and time are not in it.
+    pub(super) metrics: TaskMetrics,
 }
 
 /// Runs the attempt to its end. On failure everything it started is told to stop. `alive` is dropped when nothing of
@@ -119,9 +120,13 @@ async fn write_shuffle(
         Ok(written) => written,
         Err(error) => return Err(blame(watch, error, &shuffle)),
     };
-    let spilled_bytes = stage.collect_plan_metrics().iter().map(spilled).sum();
+    // With the writer, which is not below the probe.
+    let spilled_bytes = stage.collect_plan_metrics().iter().map(operators::spilled_bytes).sum();
+    let mut metrics = TaskMetrics { spilled_bytes, ..figures(watch) };
     let mut outputs = Vec::with_capacity(written.len());
     for partition in written {
+        metrics.shuffle_write_rows = metrics.shuffle_write_rows.saturating_add(partition.num_rows);
+        metrics.shuffle_write_bytes = metrics.shuffle_write_bytes.saturating_add(partition.num_bytes);
         outputs.push(ShuffleOutput {
             partition_id: partition.partition_id,
             num_batches: partition.num_batches,
@@ -132,7 +137,7 @@ async fn write_shuffle(
         });
     }
     lake_proto::point::reached("task-after-shuffle");
-    Ok(Output { done: TaskDone { outputs, ..TaskDone::default() }, spilled_bytes })
+    Ok(Output { done: TaskDone { outputs, ..TaskDone::default() }, metrics })
 }
 
 async fn collect_rows(
@@ -147,13 +152,11 @@ async fn collect_rows(
     let root: Arc<dyn ExecutionPlan> = Arc::new(ProbeExec::new(readable, watch.clone()));
     let file = attempt.work.result_file(&attempt.query.id, attempt.stage, attempt.number);
     let cores = usize::try_from(attempt.launch.cores).unwrap_or(1);
-    let rows = match result::collect(root.clone(), context, cores, file).await {
+    let rows = match result::collect(root, context, cores, file).await {
         Ok(rows) => rows,
         Err(result::Error::Plan(error)) => return Err(blame(watch, error, &shuffle)),
         Err(result::Error::Writer(error)) => return Err(Failed::of_writer(error, &shuffle)),
     };
-    let mut spilled_bytes = 0;
-    sum_spills(&root, &mut spilled_bytes);
     let mut done = TaskDone::default();
     match rows {
         Rows::Inline(bytes) => done.inline_ipc = Bytes::from(bytes),
@@ -161,7 +164,11 @@ async fn collect_rows(
             done.ticket = ResultTicket::new(attempt.query.id.clone(), attempt.stage, attempt.number).to_bytes();
         }
     }
-    Ok(Output { done, spilled_bytes })
+    Ok(Output { done, metrics: figures(watch) })
+}
+
+fn figures(watch: &Watch) -> TaskMetrics {
+    watch.plan().as_ref().map(operators::figures).unwrap_or_default()
 }
 
 /// The plan is to blame for an error that passed the probe, the writer for any other.
@@ -205,17 +212,6 @@ fn open_readers(
         Ok(Transformed::no(node))
     })?;
     Ok(opened.data)
-}
-
-fn sum_spills(plan: &Arc<dyn ExecutionPlan>, total: &mut u64) {
-    *total += plan.metrics().as_ref().map_or(0, spilled);
-    for child in plan.children() {
-        sum_spills(child, total);
-    }
-}
-
-fn spilled(metrics: &MetricsSet) -> u64 {
-    metrics.spilled_bytes().and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0)
 }
 
 fn path_text(path: &Path) -> Result<String, Failed> {

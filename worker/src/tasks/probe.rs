@@ -1,5 +1,6 @@
 //! The node we put under every shuffle writer and at the root of every result plan: it stops the work when told,
-//! counts what passes, keeps the first error before others wrap it, and turns a panic into an error. Pure.
+//! counts what passes, keeps the first error before others wrap it, turns a panic into an error, and remembers the plan
+//! that ran, whose metrics are read afterwards. Pure.
 //!
 //! Writers run in spawned tasks that outlive the future that started them. Each of them holds the plan below it, and
 //! so this node: the attempt has ended when the last reference to the node's state is gone, and not before.
@@ -50,6 +51,8 @@ pub(super) struct Watch {
     stop: CancellationToken,
     counters: Arc<Counters>,
     first_error: Mutex<Option<Arc<DataFusionError>>>,
+    // What is below the probe: not the plan that was decoded, because Ballista makes nodes anew.
+    plan: Mutex<Option<Arc<dyn ExecutionPlan>>>,
     // Tells that the attempt has ended, by being dropped.
     _alive: DropGuard,
 }
@@ -57,12 +60,21 @@ pub(super) struct Watch {
 impl Watch {
     /// `stop` ends the streams; `alive` is dropped with the last reference to this.
     pub(super) fn new(stop: CancellationToken, counters: Arc<Counters>, alive: DropGuard) -> Self {
-        Self { stop, counters, first_error: Mutex::new(None), _alive: alive }
+        Self { stop, counters, first_error: Mutex::new(None), plan: Mutex::new(None), _alive: alive }
     }
 
     /// The first error that passed, as its type was below the writer.
     pub(super) fn first_error(&self) -> Option<Arc<DataFusionError>> {
         self.first_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The plan below the probe, when it was executed.
+    pub(super) fn plan(&self) -> Option<Arc<dyn ExecutionPlan>> {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn executes(&self, plan: &Arc<dyn ExecutionPlan>) {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| Arc::clone(plan));
     }
 
     fn note(&self, error: DataFusionError) -> DataFusionError {
@@ -138,6 +150,7 @@ impl ExecutionPlan for ProbeExec {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        self.watch.executes(&self.input);
         let started = catch_unwind(AssertUnwindSafe(|| self.input.execute(partition, context)));
         let input =
             started.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))).map_err(|error| self.watch.note(error))?;

@@ -1,4 +1,4 @@
-//! Attempts that are cancelled, panic or fail, over plans that no master would send.
+//! Attempts that are cancelled, panic, fail, or say what they have done, over plans that no master would send.
 
 use std::fmt;
 
@@ -13,6 +13,7 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::expressions::col;
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::limit::LocalLimitExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
 use futures::StreamExt;
@@ -33,6 +34,8 @@ enum Behaviour {
     Silent,
     Panics,
     LosesAWorker,
+    /// Two batches of three rows, then its end.
+    Few,
 }
 
 /// A leaf with two partitions that behave badly.
@@ -89,10 +92,12 @@ impl ExecutionPlan for Leaf {
     fn execute(&self, _: usize, _: Arc<TaskContext>) -> DataFusionResult<SendableRecordBatchStream> {
         let behaviour = self.behaviour;
         let batch = RecordBatch::try_new(schema(), vec![Arc::new(Int64Array::from(vec![1, 2, 3]))])?;
-        let stream = futures::stream::repeat(()).then(move |()| {
+        let batches = if matches!(behaviour, Behaviour::Few) { 2 } else { usize::MAX };
+        let stream = futures::stream::repeat(()).take(batches).then(move |()| {
             let batch = batch.clone();
             async move {
                 match behaviour {
+                    Behaviour::Few => Ok(batch),
                     Behaviour::Endless => {
                         tokio::task::yield_now().await;
                         Ok(batch)
@@ -129,7 +134,8 @@ async fn run(behaviour: Behaviour, root: Root, told: CancellationToken) -> Ran {
     let tasks = Tasks::new(2, 1 << 30, work.clone(), Arc::new(Outbox::default()));
     let message = PrepareQuery { query_id: "q1".to_owned(), ..PrepareQuery::default() };
     let query = Arc::new(Query::new("q1".parse().unwrap(), &message, 2, tasks.shared().map_err(Fault::from)));
-    let leaf = leaf(behaviour);
+    // The leaf has no metrics of its own.
+    let leaf: Arc<dyn ExecutionPlan> = Arc::new(LocalLimitExec::new(leaf(behaviour), usize::MAX));
     let plan: Arc<dyn ExecutionPlan> = match root {
         Root::Result => leaf,
         Root::Passthrough => Arc::new(ShuffleWriterExec::try_new("q1".into(), 1, leaf, String::new()).unwrap()),
@@ -211,6 +217,17 @@ async fn a_lost_map_output_is_named_through_every_writer() {
         let failed = run(Behaviour::LosesAWorker, root, CancellationToken::new()).await.outcome.unwrap_err();
         assert_eq!(failed.fetch, Some(("worker-9".to_owned(), 5)));
         assert!(failed.transient);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_done_attempt_says_what_its_operators_did_without_probe_and_writer() {
+    for (root, shuffled) in [(Root::Hash, 12), (Root::Passthrough, 12), (Root::Result, 0)] {
+        let output = run(Behaviour::Few, root, CancellationToken::new()).await.outcome.unwrap();
+        let operators = output.metrics.operators.iter().map(|told| (told.name.as_str(), told.output_rows));
+        assert_eq!(operators.collect::<Vec<_>>(), [("LocalLimitExec", 12), ("Leaf", 0)]);
+        assert_eq!((output.metrics.shuffle_write_rows, output.metrics.shuffle_read_rows), (shuffled, 0));
+        assert_eq!(output.metrics.shuffle_write_bytes > 0, shuffled > 0);
     }
 }
 

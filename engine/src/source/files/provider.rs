@@ -104,15 +104,24 @@ async fn open(stores: &Stores, source_name: &str, source: &FilesSource) -> Resul
 }
 
 impl FilesProvider {
+    /// Number of files that were listed, and their bytes.
+    pub fn extent(&self) -> (u64, u64) {
+        let files = self.listed();
+        (files.len() as u64, files.iter().map(|file| file.size).sum())
+    }
+
+    fn listed(&self) -> Vec<&listing::SourceFile> {
+        match &self.files {
+            Files::Plain(listing) => listing.files.iter().collect(),
+            Files::Parquet(files) => files.iter().map(|(file, _)| file).collect(),
+        }
+    }
+
     /// What exactly it reads: its files as they were listed, one a line. A file that is another one when it is read is
     /// refused.
     pub fn pinned(&self) -> String {
-        let files: Vec<&listing::SourceFile> = match &self.files {
-            Files::Plain(listing) => listing.files.iter().collect(),
-            Files::Parquet(files) => files.iter().map(|(file, _)| file).collect(),
-        };
         let mut text = format!("files {}\n", self.spec.base);
-        for file in files {
+        for file in self.listed() {
             let etag = file.etag.as_deref().unwrap_or_default();
             // Writing to a String cannot fail.
             let _ = writeln!(text, "{} {} {} {etag}", file.key, file.size, file.modified_ms);

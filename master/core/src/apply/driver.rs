@@ -3,7 +3,7 @@
 use lake_proto::{AppId, DriverId, ErrorClass, Fault, WorkerId, codes};
 
 use super::{Stamp, rejected};
-use crate::application::{Application, Attempt, DeployMode, Ended, Phase, SETTLING_LAUNCHES};
+use crate::application::{Application, Attempt, DeployMode, Ended, Phase, ProcessEnd, SETTLING_LAUNCHES, killed};
 use crate::command::Exit;
 use crate::event::Event;
 use crate::state::State;
@@ -60,6 +60,7 @@ pub(super) fn assign(state: &mut State, stamp: Stamp, driver: &DriverId, worker:
         return;
     }
     application.attempt = application.attempt.saturating_add(1);
+    application.launch(stamp.index, Some(worker.clone()), stamp.at_ms);
     let attempt = Attempt {
         epoch: stamp.index,
         worker: Some(worker.clone()),
@@ -117,6 +118,10 @@ pub(super) fn finished(
         }
     };
     let ended = || Ended { at_ms: stamp.at_ms, worker: attempt.worker.clone(), epoch };
+    let application = state.applications.get_mut(&app);
+    if let (None, Some(application)) = (&failure, application) {
+        application.launch_ended(epoch, stamp.at_ms, None);
+    }
     let ending = state.applications.get(&app).and_then(|application| application.ending.clone());
     match (failure, ending) {
         (None, Some(fault)) => end(state, &app, ended_with(ended(), fault), events),
@@ -134,8 +139,15 @@ pub(super) fn exited(
     exit: Exit,
     events: &mut Vec<Event>,
 ) {
+    let end = ProcessEnd { code: exit.code, signal: exit.signal };
+    let is_news = state
+        .by_driver
+        .get(driver)
+        .and_then(|app| state.applications.get_mut(app))
+        .is_some_and(|application| application.process_ended(epoch, end));
     let Some((application, attempt)) = current(state, driver, epoch) else {
-        events.push(late(driver, epoch));
+        // The driver said itself that it was over, before its process was.
+        events.push(if is_news { exit_recorded(driver, epoch) } else { late(driver, epoch) });
         return;
     };
     let app = application.id.clone();
@@ -210,10 +222,20 @@ pub(super) fn worker_lost(state: &mut State, stamp: Stamp, worker: &WorkerId, re
     }
 }
 
+impl Cause {
+    const fn fault(&self) -> &Fault {
+        match self {
+            Self::Failed(fault) | Self::Lost(fault) | Self::NotStarted(fault) => fault,
+        }
+    }
+}
+
 /// The relaunch rule, in one place.
 fn attempt_over(state: &mut State, stamp: Stamp, app: &AppId, attempt: Attempt, cause: Cause, events: &mut Vec<Event>) {
-    let Some(application) = state.applications.get(app) else { return };
+    let Some(application) = state.applications.get_mut(app) else { return };
     let ended = Ended { at_ms: stamp.at_ms, worker: attempt.worker.clone(), epoch: attempt.epoch };
+    let why = if attempt.is_killing { killed() } else { cause.fault().clone() };
+    application.launch_ended(attempt.epoch, stamp.at_ms, Some(why));
     if attempt.is_killing {
         settle_and_end(state, app, Phase::Killed(ended), events);
         return;
@@ -343,6 +365,10 @@ fn current<'a>(state: &'a mut State, driver: &DriverId, epoch: u64) -> Option<(&
 
 fn unknown(driver: &DriverId) -> Event {
     rejected(ErrorClass::NotFound, "no-such-driver", format!("{driver} is not known"))
+}
+
+fn exit_recorded(driver: &DriverId, epoch: u64) -> Event {
+    Event::DriverExitRecorded { driver: driver.clone(), epoch }
 }
 
 fn late(driver: &DriverId, epoch: u64) -> Event {

@@ -57,6 +57,7 @@ pub(super) fn submit(state: &mut State, stamp: Stamp, submission: Submission, ev
         submitted_at_ms: stamp.at_ms,
         started_at_ms: None,
         attempt: 0,
+        launches: Vec::new(),
         steps: std::collections::BTreeMap::new(),
         permits: std::collections::BTreeMap::new(),
         ending: None,
@@ -102,6 +103,7 @@ fn next_run_number(state: &mut State, job_name: &str, at_ms: u64) -> u64 {
 
 fn start_in_client(application: &mut Application, stamp: Stamp) -> u64 {
     application.attempt = 1;
+    application.launch(stamp.index, None, stamp.at_ms);
     application.started_at_ms = Some(stamp.at_ms);
     application.phase = Phase::Running(Attempt {
         epoch: stamp.index,

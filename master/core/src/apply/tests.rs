@@ -265,7 +265,7 @@ fn every_move_of_a_driver() {
         (Finished, Then::Start, "FINISHED", "Ignored"),
         (Finished, Then::Step, "FINISHED", "Rejected"),
         (Finished, Then::Succeed, "FINISHED", "Ignored"),
-        (Finished, Then::ExitWith(0), "FINISHED", "Ignored"),
+        (Finished, Then::ExitWith(0), "FINISHED", "DriverExitRecorded"),
         (Finished, Then::LoseWorker, "FINISHED", "WorkerLost"),
         (Finished, Then::Kill, "FINISHED", "Ignored"),
     ];
@@ -287,6 +287,71 @@ fn what_another_launch_would_only_repeat_is_not_launched_again() {
         scene.cluster.apply(Command::DriverFinished { driver, epoch, failure });
         assert_eq!(scene.cluster.phase(&scene.app), "FAILED", "{code}");
     }
+}
+
+/// Number, whether it is over, exit code and signal, and code of the fault, of each launch that is remembered.
+fn launches(scene: &Scene) -> Vec<(u32, bool, Option<(Option<i32>, i32)>, Option<String>)> {
+    let launches = view::launches(&scene.cluster.state, &scene.app);
+    let told = launches.into_iter().map(|launch| {
+        let exit = launch.exit.map(|end| (end.code, end.signal));
+        (launch.number, launch.ended_at_ms.is_some(), exit, launch.fault.map(|fault| fault.code))
+    });
+    told.collect()
+}
+
+#[test]
+fn every_launch_of_a_driver_is_remembered_with_its_end_and_what_its_worker_says_of_the_process() {
+    let mut scene = scene(At::Started);
+    let worker = scene.worker.clone();
+    let launch = view::launches(&scene.cluster.state, &scene.app).remove(0);
+    assert_eq!((launch.epoch, launch.worker, launch.ended_at_ms), (scene.epoch, Some(worker), None));
+    let steps = [
+        (Then::DieBySignal, vec![(1, true, Some((None, 9)), Some("driver-lost"))]),
+        (Then::Assign, vec![(1, true, Some((None, 9)), Some("driver-lost")), (2, false, None, None)]),
+        (
+            Then::Fail(ErrorClass::InvalidJob),
+            vec![(1, true, Some((None, 9)), Some("driver-lost")), (2, true, None, Some("some-code"))],
+        ),
+        (
+            Then::ExitWith(2),
+            vec![(1, true, Some((None, 9)), Some("driver-lost")), (2, true, Some((Some(2), 0)), Some("some-code"))],
+        ),
+    ];
+    for (then, expected) in steps {
+        let next = command(&scene, then);
+        scene.cluster.apply(next);
+        if matches!(then, Then::Assign) {
+            scene.epoch = scene.cluster.index;
+        }
+        let expected: Vec<_> = expected
+            .into_iter()
+            .map(|(number, is_over, exit, code)| (number, is_over, exit, code.map(str::to_owned)))
+            .collect();
+        assert_eq!(launches(&scene), expected, "{then:?}");
+    }
+    assert_eq!(scene.cluster.phase(&scene.app), "FAILED");
+}
+
+#[test]
+fn a_launch_ends_in_one_way_only() {
+    for (from, then, exit, code) in [
+        (At::Started, Then::Succeed, None, None),
+        (At::Started, Then::LoseWorker, None, Some("worker-lost")),
+        (At::Started, Then::Lose, None, Some("driver-lost")),
+        (At::Assigned, Then::CannotStart(ErrorClass::Internal), Some((None, 0)), Some("some-code")),
+        (At::Killing, Then::ExitWith(7), Some((Some(7), 0)), Some("killed")),
+        (At::Killing, Then::Succeed, None, None),
+    ] {
+        let mut scene = scene(from);
+        let next = command(&scene, then);
+        scene.cluster.apply(next);
+        assert_eq!(launches(&scene), [(1, true, exit, code.map(str::to_owned))], "{from:?} {then:?}");
+    }
+    // Killed while it waits: the launch before has ended long ago, and there is no other.
+    let mut scene = scene(At::Relaunching);
+    let kill = command(&scene, Then::Kill);
+    scene.cluster.apply(kill);
+    assert_eq!(launches(&scene), [(1, true, Some((None, 9)), Some("driver-lost".to_owned()))]);
 }
 
 #[test]
@@ -330,8 +395,10 @@ fn an_older_epoch_may_neither_record_nor_finish() {
         let late = command(&scene, then);
         assert_eq!(code(&scene.cluster.apply(late)), "stale-epoch");
     }
-    let late = command(&scene, Then::ExitWith(2));
-    assert_eq!(names(&scene.cluster.apply(late)), "Ignored");
+    for expected in ["DriverExitRecorded", "Ignored"] {
+        let late = command(&scene, Then::ExitWith(2));
+        assert_eq!(names(&scene.cluster.apply(late)), expected, "it is remembered once");
+    }
     assert_eq!(scene.cluster.phase(&scene.app), "RUNNING");
     assert!(scene.cluster.state.application(&scene.app).unwrap().steps.is_empty());
 }

@@ -4,7 +4,7 @@ use lake_proto::{ErrorClass, Fault};
 
 use super::*;
 use crate::admission::QueueBound;
-use crate::application::{DeployMode, Options};
+use crate::application::{DeployMode, Launch, Options, ProcessEnd};
 use crate::command::{Exit, Registration, Submission};
 use crate::step::{Expectation, Step};
 use crate::worker::WorkerState;
@@ -151,6 +151,39 @@ fn attempts_of_snapshots_from_before_they_said_why_they_were_made_are_read() {
     let attempt: crate::application::Attempt = serde_json::from_str(golden).unwrap();
     assert_eq!((attempt.epoch, attempt.relaunch_reason.as_ref()), (4, None));
     assert_eq!(serde_json::to_string(&attempt).unwrap(), golden);
+}
+
+#[test]
+fn launches_are_read_from_snapshots_for_ever_and_still_written_so() {
+    let golden = [
+        r#"{"number":1,"epoch":4,"worker":null,"launched_at_ms":5}"#,
+        r#"{"number":2,"epoch":9,"worker":"worker-1","launched_at_ms":5,"ended_at_ms":6,"exit":{"code":2,"signal":0},"fault":{"class":"invalid-job","code":"c","message":"m"}}"#,
+    ];
+    let first =
+        Launch { number: 1, epoch: 4, worker: None, launched_at_ms: 5, ended_at_ms: None, exit: None, fault: None };
+    let second = Launch {
+        number: 2,
+        epoch: 9,
+        worker: Some("worker-1".parse().unwrap()),
+        ended_at_ms: Some(6),
+        exit: Some(ProcessEnd { code: Some(2), signal: 0 }),
+        fault: Some(Fault::new(ErrorClass::InvalidJob, "c", "m")),
+        ..first.clone()
+    };
+    for (golden, launch) in golden.into_iter().zip([first, second]) {
+        assert_eq!(serde_json::from_str::<Launch>(golden).unwrap(), launch);
+        assert_eq!(serde_json::to_string(&launch).unwrap(), golden);
+    }
+}
+
+#[test]
+fn an_application_of_a_snapshot_from_before_launches_were_remembered_is_read() {
+    let mut state = State::default();
+    let [submit, ..] = commands();
+    crate::apply(&mut state, Stamped { at_ms: 5, index: 1, command: submit });
+    let bytes = encode_state(&state).unwrap();
+    assert!(!String::from_utf8_lossy(&bytes).contains("launches"), "an older master reads it, too");
+    assert_eq!(decode_state(&bytes).unwrap(), state);
 }
 
 #[test]

@@ -470,4 +470,16 @@ fn long_lists_come_in_pieces_and_none_is_left_out_or_shown_twice() {
     }
     drivers.reverse();
     assert_eq!(listed, drivers);
+
+    let open: Vec<String> = drivers.iter().filter(|driver| **driver != drivers[3]).cloned().collect();
+    for (skip, limit, at_once) in [(0, 9, 9), (0, 2, 1), (2, 3, 2), (5, 3, 7), (9, 3, 3), (0, 0, 4)] {
+        let mut page = view::OpenPage::new(skip, limit);
+        while page.look(&leader.state, |_| true, at_once) {}
+        assert_eq!(page.count, 6);
+        let end = (skip + limit).min(6);
+        assert_eq!(ids(page.found), open[skip.min(6)..end.max(skip.min(6))], "{skip} {limit} {at_once}");
+    }
+    let mut waiting = view::OpenPage::new(0, 1);
+    while waiting.look(&leader.state, |application| application.is_waiting(), 2) {}
+    assert_eq!((waiting.count, ids(waiting.found)), (5, vec![drivers[0].clone()]));
 }

@@ -35,7 +35,9 @@ pub use event::{Action, Event, Kept, Launch, Outcome, QueryDefinition, QueryEnd,
 pub use ids::{Attempt, AttemptRef, StageId, TaskIndex};
 pub use queries::Queries;
 pub use readout::{Input, QueryView, StageView, WorkerView};
-pub use retry::{MAX_FETCH_FAILURES, MAX_OUTPUT_LOSSES, MAX_TASK_FAILURES, MAX_WORKER_LOSSES, Spent, TASK_PAUSE};
+pub use retry::{
+    MAX_FETCH_FAILURES, MAX_OUTPUT_LOSSES, MAX_TASK_FAILURES, MAX_WORKER_LOSSES, Spent, TASK_PAUSE, overdue,
+};
 pub use stragglers::{Running, Speculation, stragglers};
 
 #[cfg(test)]

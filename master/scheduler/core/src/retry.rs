@@ -93,7 +93,7 @@ pub(crate) fn after_worker_loss(
 
 /// What an attempt fails with when it runs longer than `limit`. A limit is a quota, so its class is `resource`, as that
 /// of a job that passes its own.
-pub(crate) fn overdue(attempt: Attempt, worker: &WorkerId, limit: Duration) -> Fault {
+pub fn overdue(attempt: Attempt, worker: &WorkerId, limit: Duration) -> Fault {
     Fault::new(
         ErrorClass::Resource,
         "task-timeout",

@@ -7,7 +7,7 @@ use lake_scheduler_core::{
 };
 use tokio::time::Instant;
 
-use super::{Attachment, Owner};
+use super::{Attachment, Owner, account};
 use crate::entry::Reported;
 use crate::stash::{Patience, Share};
 use crate::status::{self, TaskOutput};
@@ -82,7 +82,8 @@ impl Owner {
         let mut reported = std::mem::take(&mut entry.reported);
         for output in outputs {
             let Some(Reported { metrics, inline_bytes }) = reported.remove(&output.attempt) else { continue };
-            entry.progress.task_done(output.stage, output.task, metrics);
+            entry.progress.task_done(output.stage, output.task, &metrics);
+            self.account.output_taken(query, output.stage.0, output.task.0, &metrics);
             if inline_bytes > 0 {
                 entry.inline_bytes.hold(output.task, inline_bytes);
             }
@@ -91,6 +92,8 @@ impl Owner {
         for AttemptRef { query, attempt, .. } in attempts {
             let Some(booking) = self.machine.booking(&query, attempt) else { continue };
             if let Some(link) = self.links.get_mut(&booking.worker) {
+                let stage = booking.attempt.stage.0;
+                self.account.launched(&query, stage, account::launched(&booking, &link.worker.host));
                 link.watch(query, attempt, now);
             }
         }

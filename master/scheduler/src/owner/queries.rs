@@ -18,7 +18,7 @@ const WAITING_EVENTS: usize = 64;
 const REMEMBERED_QUERIES: usize = 16_384;
 
 impl Owner {
-    pub(super) fn submit(&mut self, submission: Submission) -> Result<mpsc::Receiver<v1::QueryEvent>, Fault> {
+    pub(super) fn submit(&mut self, mut submission: Submission) -> Result<mpsc::Receiver<v1::QueryEvent>, Fault> {
         let definition = submission.plan.definition.clone();
         let query = definition.id.clone();
         let (accepted, attachment) = (submission.accepted, submission.start.attachment().cloned());
@@ -30,6 +30,7 @@ impl Owner {
             self.give_up(replaced, &definition.app);
         }
         tracing::info!(query_id = %query, app_id = %definition.app, stages = definition.stages.len(), "query submitted");
+        self.account.accepted(&definition.app, &query, std::mem::take(&mut submission.record));
         let (events, receiver) = mpsc::channel(WAITING_EVENTS);
         // The channel is new and empty.
         let _ = events.try_send(entry::accepted(accepted));
@@ -70,6 +71,7 @@ impl Owner {
                         waves.entry(key).or_default().push(launch);
                     }
                     Action::Cancel { worker, attempt } => {
+                        self.note_cancel(&attempt);
                         let mut entry = self.entries.get_mut(&attempt.query);
                         if let Some(entry) = &mut entry {
                             entry.attempt_ended(attempt.attempt);
@@ -110,6 +112,7 @@ impl Owner {
     }
 
     fn ended(&mut self, query: &QueryId, end: QueryEnd<TaskOutput>) {
+        self.note_query_end(query, &end);
         let Some(entry) = self.entries.get_mut(query) else { return };
         let answer = match end {
             QueryEnd::Finished(pieces) => {

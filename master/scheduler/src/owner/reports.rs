@@ -32,7 +32,7 @@ impl Owner {
                 }
                 if let Outcome::Done { output, .. } = &outcome {
                     let (stage, task) = (booking.attempt.stage, booking.attempt.task);
-                    entry.progress.task_done(stage, task, metrics);
+                    entry.progress.task_done(stage, task, &metrics);
                     if let Some(took) = took {
                         entry.pace.done(stage, task, took);
                     }
@@ -46,6 +46,7 @@ impl Owner {
             }
         }
         log_outcome(&worker, &query, attempt, &outcome);
+        self.note_end(&query, attempt, &worker, &outcome, &metrics);
         self.event(Event::AttemptEnded { worker, query, attempt, outcome });
     }
 
@@ -61,7 +62,8 @@ impl Owner {
             if let (Some(booking), Some(metrics)) = (&wanted, metrics)
                 && let Some(entry) = self.entries.get_mut(&booking.attempt.query)
             {
-                entry.progress.attempt_runs(&booking.attempt, metrics);
+                entry.progress.attempt_runs(&booking.attempt, &metrics);
+                self.account.runs(&booking.attempt.query, booking.attempt.attempt.0, &metrics);
             }
             let waits = named.as_ref().is_some_and(|(query, _)| self.stash.knows(query, worker));
             if wanted.is_none() && !waits {
@@ -77,6 +79,7 @@ impl Owner {
             if let Some(entry) = self.entries.get_mut(&query) {
                 entry.attempt_ended(attempt);
             }
+            self.note_end(&query, attempt, worker, &outcome, &v1::TaskMetrics::default());
             self.event(Event::AttemptEnded { worker: worker.clone(), query, attempt, outcome });
         }
     }

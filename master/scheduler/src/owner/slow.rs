@@ -27,6 +27,9 @@ impl Owner {
             }
         }
         for event in events {
+            if let Event::AttemptOverdue { query, attempt, limit } = &event {
+                self.note_overdue(query, *attempt, *limit);
+            }
             self.event(event);
         }
     }

@@ -7,7 +7,7 @@ use lake_proto::{ErrorClass, Fault, QueryId, WorkerId, v1};
 use lake_scheduler_core::{Event, Launch, Outcome, Queries, StageId};
 use tokio::time::Instant;
 
-use super::Owner;
+use super::{Owner, account};
 use crate::launch::{MapOutput, Wave};
 use crate::links::Link;
 use crate::status::TaskOutput;
@@ -85,6 +85,8 @@ impl Owner {
             }
         }
         link.send(ToWorker::LaunchTask(message));
+        let (query, stage) = (&launch.attempt.query, launch.attempt.stage.0);
+        self.account.launched(query, stage, account::launched(&launch, &link.worker.host));
         link.watch(launch.attempt.query, launch.attempt.attempt, now);
     }
 }

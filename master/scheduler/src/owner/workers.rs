@@ -5,6 +5,7 @@ use lake_scheduler_core::Event;
 use tokio::sync::mpsc;
 
 use super::Owner;
+use crate::clock::now_ms;
 use crate::handle::WorkerInfo;
 use crate::links::{self, Link};
 
@@ -34,6 +35,7 @@ impl Owner {
             tracing::warn!(worker_id = %worker, "worker lost: what it ran and held is made again");
         }
         self.stash.lose(&worker);
+        self.account.worker_lost(&worker, now_ms());
         // The retries report the same rows once more.
         for lost in self.machine.attempts_on(&worker) {
             if let Some(entry) = self.entries.get_mut(&lost.query) {

@@ -418,7 +418,7 @@ impl TestWorker {
 
     async fn report(&mut self, task: v1::TaskRef, outcome: Outcome, times: u32) {
         for seq in 0..times {
-            let metrics = Some(v1::TaskMetrics { rows: 1, bytes: 8, elapsed_ms: 1, spilled_bytes: 0 });
+            let metrics = Some(v1::TaskMetrics { rows: 1, bytes: 8, elapsed_ms: 1, ..v1::TaskMetrics::default() });
             let (task, outcome) = (Some(task.clone()), Some(outcome.clone()));
             let status = v1::TaskStatus { seq: u64::from(seq), task, outcome, metrics };
             self.scheduler.task_status(self.id.clone(), status).await;

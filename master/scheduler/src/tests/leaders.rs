@@ -51,6 +51,10 @@ async fn another_leader_runs_only_what_is_missing() {
             assert!(launch.is_result && launch.task.is_some_and(|task| task.attempt >= 1 << 32));
             assert_eq!(launch.lineage != 0, sql == BY_CHANCE);
         }
+        let told = &cluster.scheduler.queries(app()).await[0];
+        assert!(told.is_attached && told.stages.iter().all(|stage| stage.tasks_done == stage.tasks));
+        let attempts: usize = told.stages.iter().map(|stage| stage.attempts.len()).sum();
+        assert_eq!(attempts, 2, "those of the other leader are not told");
         cluster.until("the drops", |log| log.iter().filter(|(_, sent)| is_drop(sent)).count() == 2).await;
         cluster.stop().await;
     }

@@ -1,6 +1,7 @@
 //! The scheduler with real plans over Parquet files, and workers that run tasks in this process with Ballista's
 //! executor parts. Answers are compared with plain DataFusion.
 
+mod account;
 mod answers;
 mod cluster;
 mod faults;

@@ -1,6 +1,7 @@
 //! A master in this process, and clients that play a worker's part.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::config::Config;
+use crate::master::Master;
 use crate::server::{Server, start};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -52,6 +54,15 @@ impl Cluster {
 
     pub(super) async fn stop(self) {
         self.server.stop().await;
+    }
+
+    pub(super) fn master(&self) -> &Master {
+        &self.server.master
+    }
+
+    /// Where its history files are.
+    pub(super) fn history(&self) -> PathBuf {
+        self.directory.path().join("data/history")
     }
 
     pub(super) fn address(&self) -> String {

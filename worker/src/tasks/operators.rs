@@ -1,0 +1,54 @@
+//! What the operators of a task have done, for people: read from the plan that ran, once it has succeeded. Pure.
+
+use std::sync::Arc;
+
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::metrics::MetricsSet;
+use lake_proto::v1::{OperatorMetrics, TaskMetrics};
+
+/// Larger plans are not told operator by operator: each task would send them.
+const MOST_OPERATORS: usize = 500;
+
+/// Figures of the plan from its root on, inputs after their consumer. Probe and shuffle writer are not part of it, so that
+/// the operators are those of the master's plan of the stage.
+pub(super) fn figures(plan: &Arc<dyn ExecutionPlan>) -> TaskMetrics {
+    let mut figures = TaskMetrics::default();
+    collect(plan, &mut figures);
+    if figures.operators.len() > MOST_OPERATORS {
+        figures.operators = Vec::new();
+    }
+    figures
+}
+
+fn collect(plan: &Arc<dyn ExecutionPlan>, figures: &mut TaskMetrics) {
+    let metrics = plan.metrics().unwrap_or_default();
+    let operator = OperatorMetrics {
+        name: plan.name().to_owned(),
+        output_rows: number(metrics.output_rows()),
+        compute_ns: number(metrics.elapsed_compute()),
+        spilled_bytes: spilled_bytes(&metrics),
+        spills: number(metrics.spill_count()),
+    };
+    if operator.name.contains("ShuffleReader") {
+        let decoded = metrics.sum_by_name("decoded_bytes").map(|bytes| bytes.as_usize());
+        figures.shuffle_read_rows = figures.shuffle_read_rows.saturating_add(operator.output_rows);
+        figures.shuffle_read_bytes = figures.shuffle_read_bytes.saturating_add(number(decoded));
+    }
+    figures.spilled_bytes = figures.spilled_bytes.saturating_add(operator.spilled_bytes);
+    if figures.operators.len() <= MOST_OPERATORS {
+        figures.operators.push(operator);
+    }
+    for child in plan.children() {
+        collect(child, figures);
+    }
+}
+
+/// Bytes that went to local disk for want of memory. Shuffle writers count them under a name of their own.
+pub(super) fn spilled_bytes(metrics: &MetricsSet) -> u64 {
+    let of_writer = metrics.sum_by_name("spill_bytes").map(|bytes| bytes.as_usize());
+    number(metrics.spilled_bytes()).saturating_add(number(of_writer))
+}
+
+fn number(figure: Option<usize>) -> u64 {
+    figure.and_then(|figure| u64::try_from(figure).ok()).unwrap_or(0)
+}
