@@ -123,8 +123,7 @@ impl Master {
             }
         }
         ended.retain(|(summary, _)| wanted(summary));
-        // Mostly it is in order.
-        let place = |summary: &Arc<ApplicationSummary>| (summary.ended_at_ms, &summary.app_id);
+        // Mostly they are in order.
         ended.sort_by(|(one, _), (other, _)| place(other).cmp(&place(one)));
         ended
     }
@@ -133,6 +132,11 @@ impl Master {
         let app = app.parse::<AppId>();
         app.map(|app| self.raft.read(|state| view::launches(state, &app))).unwrap_or_default()
     }
+}
+
+/// Where an ended application stands among others.
+fn place(summary: &ApplicationSummary) -> (u64, &str) {
+    (summary.ended_at_ms, &summary.app_id)
 }
 
 /// An application has ended: its record goes into the history, and what was known of it only here is given up.
