@@ -42,9 +42,9 @@ impl Tasks {
             wait_ended(&ended, &id).await;
         }
         let started = lock(&self.attempts).get(&id).map_or_else(Instant::now, |entry| entry.started);
-        let told = outcome.as_ref().map(|output| output.metrics.clone()).unwrap_or_default();
-        self.totals.spilled_bytes.fetch_add(told.spilled_bytes, Ordering::Relaxed);
-        let metrics = metrics(&counters, started, told);
+        let counted = outcome.as_ref().map(|output| output.metrics.clone()).unwrap_or_default();
+        self.totals.spilled_bytes.fetch_add(counted.spilled_bytes, Ordering::Relaxed);
+        let metrics = metrics(&counters, started, counted);
         let failed = outcome.is_err();
         let outcome = self.outcome(&id, outcome, &told);
         if life == self.life.load(Ordering::Acquire) {
