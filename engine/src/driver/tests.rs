@@ -183,7 +183,9 @@ fn what_the_engines_below_us_tell_is_not_in_the_log_unless_it_is_a_warning() {
         tracing::info!(target: "buoyant_kernel_engine::json", "detail");
         tracing::info!(target: "deltalake_core::kernel", "detail");
         tracing::info!(target: "datafusion_datasource::file", "detail");
-        tracing::warn!(target: "buoyant_kernel", "a warning");
+        // What it says as an error is in the error that it returns.
+        tracing::error!(target: "buoyant_kernel::error", "detail");
+        tracing::warn!(target: "deltalake_core", "a warning");
         tracing::info!(target: "lake_engine::driver", "a move");
     });
     let text = log.take();
