@@ -22,8 +22,7 @@ pub(crate) struct Shown {
 
 #[cfg(feature = "local")]
 mod open {
-    use std::path::PathBuf;
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::path::Path;
 
     use lake_engine::driver::{self, DriverArgs, LocalOptions};
     use lake_job::Pipeline;
@@ -37,20 +36,21 @@ mod open {
 
     const LOCAL_MEMORY_WHEN_UNKNOWN: u64 = 2 << 30;
 
-    /// Runs the pipeline in this process. Dropping the future cancels it.
+    /// Runs the pipeline in this process; what does not fit into memory goes to `directory`. Dropping the future cancels
+    /// it.
     pub(crate) async fn run_local(
         pipeline: Pipeline,
         options: &Options,
+        directory: &Path,
         progress: watch::Sender<Vec<StepProgress>>,
     ) -> Result<Vec<StepRecord>, Fault> {
         let threads = || std::thread::available_parallelism().map_or(1, usize::from);
         let cores = options.total_executor_cores.and_then(|cores| usize::try_from(cores).ok()).unwrap_or_else(threads);
         let memory = options.driver_memory.unwrap_or_else(local_memory);
-        let directory = Directory::create(options)?;
         let options = LocalOptions {
             cores,
             memory_bytes: usize::try_from(memory).unwrap_or(usize::MAX),
-            spill_directory: directory.path.clone(),
+            spill_directory: directory.to_owned(),
         };
         driver::run_local(pipeline, options, progress).await
     }
@@ -60,17 +60,17 @@ mod open {
     pub(crate) async fn run_attached(
         options: &Options,
         submitted: &SubmitResponse,
+        directory: &Path,
         lease_ended: impl FnOnce(Fault) + Send + 'static,
     ) -> Result<(), Fault> {
         let driver_id = submitted.driver_id.parse().map_err(|error| {
             Fault::new(ErrorClass::Internal, "driver-id", format!("the master's answer is not usable: {error}"))
         })?;
-        let directory = Directory::create(options)?;
         let arguments = DriverArgs {
             master_url: options.master.clone(),
             driver_id,
             epoch: submitted.epoch,
-            work_dir: directory.path.clone(),
+            work_dir: directory.to_owned(),
             memory_bytes: options.driver_memory.unwrap_or(DEFAULT_DRIVER_MEMORY_BYTES),
         };
         driver::run_attached(arguments, lease_ended).await
@@ -90,32 +90,6 @@ mod open {
         Ok(Shown { rows, extent })
     }
 
-    /// A directory of this process that is removed with its content in the end.
-    struct Directory {
-        path: PathBuf,
-    }
-
-    impl Directory {
-        fn create(options: &Options) -> Result<Self, Fault> {
-            static COUNTER: AtomicU32 = AtomicU32::new(0);
-            let parent = options.local_dir.clone().unwrap_or_else(std::env::temp_dir);
-            let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-            let path = parent.join(format!("lake-submit-{}-{number}", std::process::id()));
-            std::fs::create_dir_all(&path).map_err(|error| {
-                let message = format!("cannot create the directory {}: {error}", path.display());
-                Fault::new(ErrorClass::Resource, "local-dir", message)
-            })?;
-            Ok(Self { path })
-        }
-    }
-
-    impl Drop for Directory {
-        fn drop(&mut self) {
-            // What cannot be removed is left to the system's own cleaning of temporary files.
-            let _ = std::fs::remove_dir_all(&self.path);
-        }
-    }
-
     /// 60 % of what this process may have: the rest is for what the pool does not count.
     fn local_memory() -> u64 {
         memory_bytes().map_or(LOCAL_MEMORY_WHEN_UNKNOWN, |total| total / 10 * 6)
@@ -124,6 +98,8 @@ mod open {
 
 #[cfg(not(feature = "local"))]
 mod shut {
+    use std::path::Path;
+
     use lake_job::Pipeline;
     use lake_proto::v1::{StepProgress, StepRecord, SubmitResponse};
     use lake_proto::{ErrorClass, Fault};
@@ -135,6 +111,7 @@ mod shut {
     pub(crate) async fn run_local(
         _pipeline: Pipeline,
         _options: &Options,
+        _directory: &Path,
         _progress: watch::Sender<Vec<StepProgress>>,
     ) -> Result<Vec<StepRecord>, Fault> {
         Err(no_engine("--deploy-mode local"))
@@ -143,6 +120,7 @@ mod shut {
     pub(crate) async fn run_attached(
         _options: &Options,
         _submitted: &SubmitResponse,
+        _directory: &Path,
         _lease_ended: impl FnOnce(Fault) + Send + 'static,
     ) -> Result<(), Fault> {
         Err(no_engine("--deploy-mode client"))

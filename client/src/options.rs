@@ -15,7 +15,8 @@ use tracing_subscriber::EnvFilter;
 /// Submits a job to a lake cluster and follows it to its end, or runs it in this process.
 ///
 /// Exit codes: 0 success, 2 invalid-job, 3 not-found, 4 conflict, 5 resource, 6 unavailable, 7 cancelled,
-/// 8 data-quality, 9 denied, 70 internal, 130 detached by Ctrl-C (the job goes on).
+/// 8 data-quality, 9 denied, 70 internal, 130 detached by SIGINT (Ctrl-C) or SIGTERM while the
+/// job goes on in the cluster; a job in this process is cancelled by them.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "lake-submit", version, max_term_width = 100)]
 #[command(group(ArgGroup::new("verb").args(["job", "status", "kill", "logs", "list"]).required(true)))]
@@ -92,7 +93,7 @@ pub struct Options {
     #[arg(long, env = "LAKE_DRY_RUN", value_parser = BoolishValueParser::new(), conflicts_with = "no_wait")]
     pub dry_run: bool,
 
-    /// Print the driver's id and leave, in cluster mode.
+    /// Print the driver's id and leave; in cluster mode only.
     #[arg(long, env = "LAKE_NO_WAIT", value_parser = BoolishValueParser::new())]
     pub no_wait: bool,
 

@@ -68,7 +68,7 @@ pub fn headline(fault: &Fault) -> String {
 pub struct Outcome {
     /// Name of the application; null when job.toml could not be read.
     pub name: Option<String>,
-    /// FINISHED, FAILED, KILLED, ERROR; SUBMITTED with `--no-wait`; DETACHED after Ctrl-C; NOT_SUBMITTED when the job
+    /// FINISHED, FAILED, KILLED, ERROR; SUBMITTED with `--no-wait`; DETACHED after SIGINT (Ctrl-C) or SIGTERM; NOT_SUBMITTED when the job
     /// was refused before it ran.
     pub state: String,
     /// The code this process exits with.
@@ -87,7 +87,7 @@ pub struct Outcome {
     pub attempt: Option<u32>,
     /// From the start of this process to now.
     pub elapsed_ms: u64,
-    /// Steps that are committed or were skipped, in the order in which they ended.
+    /// Steps that are on record, in the order of the job's pipeline.
     pub steps: Vec<Step>,
     /// Why it failed; null after success.
     pub failure: Option<Failure>,

@@ -3,14 +3,12 @@
 //! Standard output gets data only: the driver's id with `--no-wait`, tables with `--show`, the document with
 //! `--output json`. Everything else goes to standard error.
 
+mod here;
 mod last_word;
 
-use std::time::Duration;
-
 use lake_job::Pipeline;
-use lake_proto::v1::{ApplicationStatus, StepProgress, SubmitOptions, SubmitRequest, SubmitResponse};
+use lake_proto::v1::{ApplicationStatus, SubmitOptions, SubmitRequest, SubmitResponse};
 use lake_proto::{DEFAULT_DRIVER_MEMORY_BYTES, ErrorClass, Fault};
-use tokio::sync::watch;
 use uuid::Uuid;
 
 use self::last_word::LastWord;
@@ -18,7 +16,9 @@ use super::{client, load, print};
 use crate::client::Client;
 use crate::engine;
 use crate::options::{DeployMode, Options, Output, Terminal};
+use crate::order::Order;
 use crate::report::{Failed, Outcome, Step, exit_code, fault_of};
+use crate::signals::Signals;
 use crate::view::{self, View};
 
 const SHOWN_ROWS: usize = 20;
@@ -27,7 +27,14 @@ const DETACHED: u8 = 130;
 
 pub(super) async fn run(options: &Options) -> u8 {
     let last_word = LastWord::new(options.output);
-    let mut run = Run { options, last_word, outcome: Outcome::before(options), view: None };
+    let mut run = Run {
+        options,
+        last_word,
+        signals: Signals::default(),
+        outcome: Outcome::before(options),
+        order: Order::default(),
+        view: None,
+    };
     let failed = run.job().await.err();
     run.end_with(failed)
 }
@@ -35,7 +42,11 @@ pub(super) async fn run(options: &Options) -> u8 {
 struct Run<'a> {
     options: &'a Options,
     last_word: LastWord,
+    /// Caught when the job begins.
+    signals: Signals,
     outcome: Outcome,
+    /// Of the job's steps.
+    order: Order,
     view: Option<Box<dyn View>>,
 }
 
@@ -72,6 +83,27 @@ impl Outcome {
     }
 }
 
+/// Flags that do not go together.
+fn check_usage(options: &Options) -> Result<(), Fault> {
+    let refused = |message: String| Err(Fault::new(ErrorClass::InvalidJob, "usage", message));
+    if options.output == Output::Json && !options.show.is_empty() {
+        return refused("--show prints a table and does not go with --output json".to_owned());
+    }
+    if options.deploy_mode == DeployMode::Local && options.submission_id.is_some() {
+        let message =
+            "--submission-id needs masters that remember it, and local mode has none: a repeat would run again";
+        return refused(message.to_owned());
+    }
+    match options.deploy_mode {
+        DeployMode::Local | DeployMode::Client if options.no_wait => refused(format!(
+            "--no-wait (LAKE_NO_WAIT) leaves a job to the cluster and does not go with --deploy-mode {}, in which this \
+             process is its driver; leave it out, or use --deploy-mode cluster",
+            options.deploy_mode.name()
+        )),
+        DeployMode::Local | DeployMode::Client | DeployMode::Cluster => Ok(()),
+    }
+}
+
 /// A table to be shown is looked for before anything runs.
 fn check_table(pipeline: &Pipeline, table: &str) -> Result<(), Fault> {
     let names: Vec<String> = pipeline.tables.iter().map(|step| step.name.to_string()).collect();
@@ -85,19 +117,12 @@ fn check_table(pipeline: &Pipeline, table: &str) -> Result<(), Fault> {
 impl Run<'_> {
     async fn job(&mut self) -> Result<(), Failed> {
         let options = self.options;
-        if options.output == Output::Json && !options.show.is_empty() {
-            let message = "--show prints a table and does not go with --output json";
-            return Err(Fault::new(ErrorClass::InvalidJob, "usage", message).into());
-        }
-        if options.deploy_mode == DeployMode::Local && options.submission_id.is_some() {
-            let message =
-                "--submission-id needs masters that remember it, and local mode has none: a repeat would run again";
-            return Err(Fault::new(ErrorClass::InvalidJob, "usage", message).into());
-        }
+        check_usage(options)?;
         let pipeline = load::pipeline(options)?;
         for table in &options.show {
             check_table(&pipeline, table)?;
         }
+        self.order = Order::of(&pipeline);
         self.outcome.name = Some(options.name.clone().unwrap_or_else(|| pipeline.name.clone()));
         if options.dry_run {
             return Ok(self.dry_run(pipeline).await?);
@@ -109,17 +134,25 @@ impl Run<'_> {
         }
         if self.outcome.state == "FINISHED" {
             self.close_view();
-            for table in &options.show {
-                // The tables are committed: a caller that repeats on a failure would write them twice.
-                if let Err(fault) = show(&pipeline, table).await {
-                    eprintln!(
-                        "warning[{}/{}]: the job has finished, but {table} is not shown: {fault}",
-                        fault.class, fault.code
-                    );
-                }
-            }
+            self.show(&pipeline).await;
         }
         Ok(())
+    }
+
+    /// The tables are committed: a caller that repeats on a failure would write them twice, so nothing fails here.
+    async fn show(&mut self, pipeline: &Pipeline) {
+        for table in &self.options.show {
+            let shown = tokio::select! {
+                shown = show(pipeline, table) => shown,
+                name = self.signals.next() => Err(interrupted(name)),
+            };
+            let Err(fault) = shown else { continue };
+            let (class, code) = (fault.class, &fault.code);
+            eprintln!("warning[{class}/{code}]: the job has finished, but {table} is not shown: {fault}");
+            if class == ErrorClass::Cancelled {
+                return;
+            }
+        }
     }
 
     async fn dry_run(&mut self, pipeline: Pipeline) -> Result<(), Fault> {
@@ -128,36 +161,6 @@ impl Run<'_> {
         match self.options.output {
             Output::Text => print(&plan.text.trim_end()),
             Output::Json => print(&plan.document),
-        }
-    }
-
-    async fn local(&mut self, pipeline: Pipeline) -> Result<(), Fault> {
-        let (sender, mut progress) = watch::channel(Vec::<StepProgress>::new());
-        let mut driver = std::pin::pin!(engine::run_local(pipeline, self.options, sender));
-        let view = self.view.insert(view::open(self.options.verbose, Terminal::of_this_process()));
-        self.outcome.state = "RUNNING".to_owned();
-        let result = loop {
-            tokio::select! {
-                result = &mut driver => break result,
-                Ok(()) = progress.changed() => view.steps(&progress.borrow_and_update()),
-                () = interrupt() => break Err(Fault::new(ErrorClass::Cancelled, "interrupted", "ended by Ctrl-C")),
-            }
-        };
-        let last = progress.borrow();
-        view.steps(&last);
-        let recorded = last.iter().filter_map(|step| step.record.as_ref()).map(Step::from);
-        match result {
-            Ok(records) => {
-                self.outcome.steps = records.iter().map(Step::from).collect();
-                self.outcome.state = "FINISHED".to_owned();
-                Ok(())
-            }
-            Err(fault) => {
-                self.outcome.steps = recorded.collect();
-                let cancelled = fault.class == ErrorClass::Cancelled;
-                self.outcome.state = if cancelled { "KILLED" } else { "FAILED" }.to_owned();
-                Err(fault)
-            }
         }
     }
 
@@ -170,12 +173,13 @@ impl Run<'_> {
                 Output::Json => Ok(()),
             };
         }
+        self.signals.catch()?;
         let followed = {
-            let view = self.view.insert(view::open(self.options.verbose, Terminal::of_this_process()));
+            let view = self.view.insert(view_of(self.options, &self.order));
             view.note(&format!("submitted as {} ({})", answer.driver_id, answer.app_id));
             tokio::select! {
                 status = follow(&mut client, &answer.driver_id, view.as_mut()) => Some(status?),
-                () = interrupt() => None,
+                _ = self.signals.next() => None,
             }
         };
         match followed {
@@ -185,35 +189,6 @@ impl Run<'_> {
                 Ok(())
             }
         }
-    }
-
-    async fn attached(&mut self, pipeline: &Pipeline) -> Result<(), Fault> {
-        let (mut client, answer) = self.submit(pipeline).await?;
-        let followed = {
-            let view = self.view.insert(view::open(self.options.verbose, Terminal::of_this_process()));
-            view.note(&format!("driver {} ({}) in this process", answer.driver_id, answer.app_id));
-            let lease_ended = self.last_word.when_the_lease_ends(&self.outcome);
-            let mut driver = std::pin::pin!(engine::run_attached(self.options, &answer, lease_ended));
-            let mut status = std::pin::pin!(follow(&mut client, &answer.driver_id, view.as_mut()));
-            tokio::select! {
-                // Killed from elsewhere, or the driver's end seen here first.
-                status = &mut status => Some(status?),
-                // The master has the driver's last word by now, unless the driver could not say it.
-                result = &mut driver => match result {
-                    Ok(()) => Some(status.await?),
-                    Err(fault) => match tokio::time::timeout(LAST_WORD, status).await {
-                        Ok(Ok(status)) => Some(status),
-                        _ => return Err(fault),
-                    },
-                },
-                () = interrupt() => None,
-            }
-        };
-        let status = match followed {
-            Some(status) => status,
-            None => client.kill(&answer.driver_id).await?,
-        };
-        self.end(&status)
     }
 
     async fn submit(&mut self, pipeline: &Pipeline) -> Result<(Client, SubmitResponse), Fault> {
@@ -255,12 +230,11 @@ impl Run<'_> {
             self.outcome.state = "UNKNOWN".to_owned();
         }
         self.close_view();
+        let steps = std::mem::take(&mut self.outcome.steps);
+        self.outcome.steps = self.order.sorted(steps, |step| &step.table);
         self.last_word.say(self.outcome, failed.as_ref())
     }
 }
-
-/// How long the master may take to hear of the end of a driver that has failed in this process.
-const LAST_WORD: Duration = Duration::from_secs(5);
 
 fn request(options: &Options, pipeline: &Pipeline, submission_id: String) -> Result<SubmitRequest, Fault> {
     let json = serde_json::to_vec(pipeline)
@@ -297,9 +271,38 @@ async fn follow(client: &mut Client, id: &str, view: &mut dyn View) -> Result<Ap
         .await
 }
 
-async fn interrupt() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        // Without a handler Ctrl-C ends the process, as it would have without us.
-        std::future::pending::<()>().await;
+fn view_of(options: &Options, order: &Order) -> Box<dyn View> {
+    view::open(options.verbose, Terminal::of_this_process(), order.clone())
+}
+
+fn interrupted(signal: &str) -> Fault {
+    Fault::new(ErrorClass::Cancelled, "interrupted", format!("ended by {signal}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_that_do_not_go_together_are_refused_and_said() {
+        let check = |line: &str| {
+            let words = ["lake-submit", "job.toml"].into_iter().chain(line.split_whitespace());
+            check_usage(&<Options as clap::Parser>::try_parse_from(words).unwrap())
+        };
+        for line in ["", "--no-wait", "--no-wait --deploy-mode cluster", "--deploy-mode local", "--output json"] {
+            assert_eq!(check(line), Ok(()), "{line}");
+        }
+        let id = "--submission-id 01993e6b-0000-7000-8000-000000000001";
+        assert_eq!(check(&format!("{id} --deploy-mode client")), Ok(()));
+        for (line, expected) in [
+            ("--no-wait --deploy-mode local", "--no-wait"),
+            ("--no-wait --deploy-mode client", "--deploy-mode client, in which this process is its driver"),
+            ("--show a.b --output json", "--show"),
+            (&format!("{id} --deploy-mode local"), "--submission-id"),
+        ] {
+            let fault = check(line).unwrap_err();
+            assert_eq!((fault.class, fault.code.as_str()), (ErrorClass::InvalidJob, "usage"), "{line}");
+            assert!(fault.message.contains(expected), "{line}: {fault}");
+        }
     }
 }

@@ -9,6 +9,7 @@ use lake_proto::quantity;
 use lake_proto::v1::{ApplicationStatus, StepProgress};
 
 use super::{View, text};
+use crate::order::Order;
 use crate::report::relaunch;
 
 /// A running step says something at most this often.
@@ -19,6 +20,7 @@ pub(super) struct Lines<W> {
     application: (String, u32, String),
     /// What was said last of an attempt that ended.
     relaunch: Option<String>,
+    order: Order,
     steps: BTreeMap<String, Shown>,
 }
 
@@ -29,8 +31,8 @@ struct Shown {
 }
 
 impl<W: Write> Lines<W> {
-    pub(super) fn new(out: W) -> Self {
-        Self { out, application: (String::new(), 0, String::new()), relaunch: None, steps: BTreeMap::new() }
+    pub(super) fn new(out: W, order: Order) -> Self {
+        Self { out, application: (String::new(), 0, String::new()), relaunch: None, order, steps: BTreeMap::new() }
     }
 
     fn line(&mut self, text: &str) {
@@ -43,7 +45,7 @@ impl<W: Write> Lines<W> {
         let text = text::step(step);
         if let Some(shown) = self.steps.get(&step.table) {
             let same_state = shown.state == step.state;
-            if shown.text == text || (same_state && shown.at.elapsed() < PAUSE) {
+            if text::is_recorded(&shown.state) || shown.text == text || (same_state && shown.at.elapsed() < PAUSE) {
                 return;
             }
         }
@@ -77,7 +79,7 @@ impl<W: Write> View for Lines<W> {
     }
 
     fn steps(&mut self, steps: &[StepProgress]) {
-        for step in steps {
+        for step in self.order.sorted(steps, |step| &step.table) {
             self.step(step);
         }
     }
@@ -95,7 +97,7 @@ mod tests {
 
     fn shown(steps: &[StepProgress]) -> Vec<String> {
         let mut out = Vec::new();
-        let mut lines = Lines::new(&mut out);
+        let mut lines = Lines::new(&mut out, Order::default());
         for step in steps {
             lines.steps(std::slice::from_ref(step));
         }
@@ -117,7 +119,7 @@ mod tests {
             ..ApplicationStatus::default()
         };
         let mut out = Vec::new();
-        let mut lines = Lines::new(&mut out);
+        let mut lines = Lines::new(&mut out, Order::default());
         for status in [
             status("RUNNING", 1, None),
             status("RELAUNCHING", 1, Some("gone")),
@@ -139,6 +141,46 @@ mod tests {
             "driver-1 FINISHED (attempt 3)",
         ];
         assert_eq!(without_times(out), expected);
+    }
+
+    #[test]
+    fn steps_come_in_the_order_of_the_pipeline() {
+        let mut out = Vec::new();
+        let order = Order::of_tables(["silver.b", "bronze.a", "gold.c"].map(str::to_owned));
+        let waiting = ["bronze.a", "gold.c", "silver.b"].map(|table| StepProgress {
+            table: table.to_owned(),
+            state: "PENDING".to_owned(),
+            ..StepProgress::default()
+        });
+        Lines::new(&mut out, order).steps(&waiting);
+        assert_eq!(without_times(out), ["silver.b: waiting", "bronze.a: waiting", "gold.c: waiting"]);
+    }
+
+    #[test]
+    fn a_step_on_record_is_not_shown_again_when_the_driver_is_launched_again_and_a_failed_one_is() {
+        let step = |table: &str, state: &str| StepProgress {
+            table: table.to_owned(),
+            state: state.to_owned(),
+            ..StepProgress::default()
+        };
+        let lines = shown(&[
+            step("a.b", "RUNNING"),
+            step("a.b", "COMMITTED"),
+            step("c.d", "RUNNING"),
+            step("c.d", "FAILED"),
+            // The next attempt.
+            step("a.b", "PENDING"),
+            step("c.d", "PENDING"),
+            step("a.b", "COMMITTED"),
+            step("c.d", "RUNNING"),
+            step("c.d", "SKIPPED"),
+            step("c.d", "PENDING"),
+            step("c.d", "SKIPPED"),
+        ]);
+        assert_eq!(lines.iter().filter(|line| line.starts_with("a.b")).count(), 2, "{lines:?}");
+        let second: Vec<&str> = lines.iter().filter_map(|line| line.strip_prefix("c.d: ")).skip(1).collect();
+        assert!(second[0].starts_with("failed: "), "{second:?}");
+        assert_eq!(second[1..], ["waiting", "running", "skipped: this run has already committed it"]);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::time::Duration;
 use lake_proto::v1::{ApplicationStatus, StepProgress};
 
 use crate::options::Terminal;
+use crate::order::Order;
 
 /// Shows what happens.
 pub(crate) trait View {
@@ -27,10 +28,10 @@ pub(crate) trait View {
     fn close(&mut self, name: &str, state: &str, elapsed: Duration);
 }
 
-/// The view for this process's standard error.
-pub(crate) fn open(verbose: bool, terminal: Terminal) -> Box<dyn View> {
+/// The view for this process's standard error; steps come in this order.
+pub(crate) fn open(verbose: bool, terminal: Terminal, order: Order) -> Box<dyn View> {
     match terminal {
-        Terminal::Redrawn { coloured } if !verbose => Box::new(tree::Tree::new(coloured)),
-        Terminal::Redrawn { .. } | Terminal::Appended => Box::new(lines::Lines::new(std::io::stderr())),
+        Terminal::Redrawn { coloured } if !verbose => Box::new(tree::Tree::new(coloured, order)),
+        Terminal::Redrawn { .. } | Terminal::Appended => Box::new(lines::Lines::new(std::io::stderr(), order)),
     }
 }

@@ -9,9 +9,15 @@ use lake_proto::{ErrorClass, Fault};
 use crate::remedy::remedy;
 use crate::report::headline;
 
-/// Whether the step changes no more.
-pub(super) fn has_ended(step: &StepProgress) -> bool {
-    matches!(step.state.as_str(), "COMMITTED" | "SKIPPED" | "FENCED" | "UNKNOWN" | "FAILED")
+/// Whether a step in this state changes no more in this attempt of the driver.
+pub(super) fn has_ended(state: &str) -> bool {
+    is_recorded(state) || state == "FAILED"
+}
+
+/// Whether a step in this state changes no more, also when the driver is launched again: that begins with every step
+/// anew, but leaves out what is on record.
+pub(super) fn is_recorded(state: &str) -> bool {
+    matches!(state, "COMMITTED" | "SKIPPED" | "FENCED" | "UNKNOWN")
 }
 
 /// What the step does or has done.
@@ -148,6 +154,6 @@ mod tests {
         let progress =
             StepProgress { state: "FAILED".into(), failure: Some(failure.into()), ..StepProgress::default() };
         assert_eq!(step(&progress), "failed: error[data-quality/expectation]: email: 3 rows violate it");
-        assert!(has_ended(&progress));
+        assert!(has_ended(&progress.state) && !is_recorded(&progress.state));
     }
 }

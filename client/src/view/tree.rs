@@ -8,6 +8,7 @@ use lake_proto::quantity;
 use lake_proto::v1::{ApplicationStatus, StepProgress};
 
 use super::{View, text};
+use crate::order::Order;
 use crate::report::relaunch;
 
 const TICK: Duration = Duration::from_millis(120);
@@ -22,6 +23,7 @@ pub(super) struct Tree {
     header: Option<ProgressBar>,
     /// What was said last of an attempt that ended.
     relaunch: Option<String>,
+    order: Order,
     steps: BTreeMap<String, Branch>,
     /// Width of the longest table name so far.
     width: usize,
@@ -31,12 +33,14 @@ struct Branch {
     bar: ProgressBar,
     stages: BTreeMap<u32, ProgressBar>,
     running_since: Option<Instant>,
-    ended: bool,
+    /// The state in which the step has ended.
+    outcome: Option<String>,
 }
 
 impl Tree {
-    pub(super) fn new(coloured: bool) -> Self {
-        Self { coloured, bars: MultiProgress::new(), header: None, relaunch: None, steps: BTreeMap::new(), width: 0 }
+    pub(super) fn new(coloured: bool, order: Order) -> Self {
+        let bars = MultiProgress::new();
+        Self { coloured, bars, header: None, relaunch: None, order, steps: BTreeMap::new(), width: 0 }
     }
 
     fn paint(&self, colour: &str, text: &str) -> String {
@@ -49,14 +53,19 @@ impl Tree {
             bar: self.bars.add(ProgressBar::new_spinner()),
             stages: BTreeMap::new(),
             running_since: None,
-            ended: false,
+            outcome: None,
         });
-        if branch.ended {
+        if branch.outcome.as_deref().is_some_and(|outcome| text::is_recorded(outcome) || outcome == step.state) {
             return;
         }
+        if branch.outcome.take().is_some() {
+            // It has failed, and the driver was launched again.
+            branch.bar.reset();
+        }
         let name = format!("{:width$}", step.table);
-        if text::has_ended(step) {
-            branch.end();
+        if text::has_ended(&step.state) {
+            branch.rest();
+            branch.outcome = Some(step.state.clone());
             let (mark, colour) = match step.state.as_str() {
                 "FAILED" => ("✗", RED),
                 "SKIPPED" | "FENCED" | "UNKNOWN" => ("–", YELLOW),
@@ -72,6 +81,7 @@ impl Tree {
             return;
         }
         if step.state == "PENDING" {
+            branch.rest();
             branch.bar.set_style(style("  · {msg}"));
             let bar = branch.bar.clone();
             bar.set_message(self.paint(DIM, &format!("{name}  waiting")));
@@ -104,8 +114,9 @@ impl Branch {
         }
     }
 
-    fn end(&mut self) {
-        self.ended = true;
+    /// Nothing of it runs.
+    fn rest(&mut self) {
+        self.running_since = None;
         for bar in std::mem::take(&mut self.stages).into_values() {
             bar.finish_and_clear();
         }
@@ -145,16 +156,24 @@ impl View for Tree {
     }
 
     fn steps(&mut self, steps: &[StepProgress]) {
+        if self.steps.is_empty() && !steps.is_empty() {
+            // All at once, because later ones are added below.
+            let tables: Vec<String> = self.order.tables().into_iter().map(str::to_owned).collect();
+            self.width = tables.iter().map(|table| table.chars().count()).max().unwrap_or(0);
+            for table in tables {
+                self.step(&StepProgress { table, state: "PENDING".to_owned(), ..StepProgress::default() });
+            }
+        }
         let longest = steps.iter().map(|step| step.table.chars().count()).max().unwrap_or(0);
         self.width = self.width.max(longest);
-        for step in steps {
+        for step in self.order.sorted(steps, |step| &step.table) {
             self.step(step);
         }
     }
 
     fn close(&mut self, name: &str, state: &str, duration: Duration) {
-        for branch in self.steps.values_mut().filter(|branch| !branch.ended) {
-            branch.end();
+        for branch in self.steps.values_mut().filter(|branch| branch.outcome.is_none()) {
+            branch.rest();
             branch.bar.abandon();
         }
         if let Some(header) = self.header.take() {
@@ -181,9 +200,9 @@ mod tests {
 
     use super::*;
 
-    fn tree(terminal: &InMemoryTerm) -> Tree {
+    fn tree(terminal: &InMemoryTerm, order: Order) -> Tree {
         let target = ProgressDrawTarget::term_like(Box::new(terminal.clone()));
-        Tree { bars: MultiProgress::with_draw_target(target), ..Tree::new(false) }
+        Tree { bars: MultiProgress::with_draw_target(target), ..Tree::new(false, order) }
     }
 
     fn step(table: &str, state: &str) -> StepProgress {
@@ -200,7 +219,7 @@ mod tests {
     #[test]
     fn stages_stand_under_their_step_and_leave_when_it_has_ended() {
         let terminal = InMemoryTerm::new(20, 120);
-        let mut tree = tree(&terminal);
+        let mut tree = tree(&terminal, Order::default());
         let stages = vec![StageProgress { stage_id: 1, tasks_total: 4, tasks_done: 1, ..StageProgress::default() }];
         tree.steps(&[StepProgress { stages, ..step("a.b", "RUNNING") }, step("c.d", "PENDING")]);
         let text = terminal.contents();
@@ -222,5 +241,34 @@ mod tests {
         {
             assert!(text.contains(words), "no '{words}' in\n{text}");
         }
+    }
+
+    #[test]
+    fn steps_stand_in_the_order_of_the_pipeline_and_those_on_record_stay_when_the_driver_is_launched_again() {
+        let terminal = InMemoryTerm::new(20, 120);
+        let order = Order::of_tables(["silver.b", "bronze.a", "gold.c"].map(str::to_owned));
+        let mut tree = tree(&terminal, order);
+        tree.steps(&[step("bronze.a", "PENDING")]);
+        let text = terminal.contents();
+        let position = |words: &str| text.find(words).unwrap_or_else(|| panic!("no '{words}' in\n{text}"));
+        assert!(position("silver.b  waiting") < position("bronze.a  waiting"), "{text}");
+        assert!(position("bronze.a  waiting") < position("gold.c    waiting"), "{text}");
+
+        let failure = Some(Fault::new(ErrorClass::Unavailable, "query-lost", "the master was lost").into());
+        tree.steps(&[
+            step("silver.b", "COMMITTED"),
+            step("gold.c", "RUNNING"),
+            StepProgress { failure, ..step("bronze.a", "FAILED") },
+        ]);
+        assert!(terminal.contents().contains("✗ bronze.a  failed: "), "{}", terminal.contents());
+        // The next attempt begins with every step anew.
+        tree.steps(&[step("bronze.a", "PENDING"), step("gold.c", "PENDING"), step("silver.b", "PENDING")]);
+        tree.steps(&[step("silver.b", "COMMITTED"), step("bronze.a", "RUNNING")]);
+        let text = terminal.contents();
+        assert_eq!(text.matches("silver.b").count(), 1, "{text}");
+        for words in ["✓ silver.b  committed", "bronze.a  running", "· gold.c    waiting"] {
+            assert!(text.contains(words), "no '{words}' in\n{text}");
+        }
+        assert!(!text.contains("failed"), "{text}");
     }
 }

@@ -9,6 +9,7 @@ use lake_tests::fixture::Workspace;
 use lake_tests::oracle::{Commit, Oracle};
 use lake_tests::postgres::Postgres;
 use lake_tests::process::signal;
+use lake_tests::submit::Submit;
 use lake_tests::{DEADLINE, wait_for};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -308,6 +309,36 @@ fn ctrl_c_detaches_and_the_job_goes_on() -> Result<()> {
     gate.open()?;
     cluster.wait_finished(&id)?;
     assert_numbers_once(&workspace, "bronze.numbers")?;
+    Ok(())
+}
+
+#[test]
+fn a_signal_ends_a_run_in_this_process_as_cancelled_and_nothing_of_it_is_left() -> Result<()> {
+    let Gated { server, cluster, workspace, job } = gated("ended", "")?;
+    for (at, (mode, kind)) in
+        [("local", Signal::TERM), ("local", Signal::INT), ("client", Signal::TERM), ("client", Signal::INT)]
+            .into_iter()
+            .enumerate()
+    {
+        let place = format!("{mode} {kind:?}");
+        let gate = server.close_gate()?;
+        let spills = workspace.path().join(format!("spills-{at}"));
+        let submit = if mode == "local" { Submit::local() } else { cluster.submit().args(["--deploy-mode", mode]) };
+        let submit = submit.env("CRM_URL", &server.url()).args(["--output", "json", "--local-dir"]).arg(&spills);
+        let mut client = submit.arg(&job).start(&workspace.path().join(format!("client-{at}")))?;
+        gate.wait_for_visitors(1)?;
+        let folders = || std::fs::read_dir(&spills).map(|entries| entries.count());
+        assert_eq!(folders()?, 1, "{place}");
+        signal(client.pid(), kind)?;
+        assert_eq!(client.wait(DEADLINE)?.code(), Some(7), "{place}: {}", client.stderr());
+        assert_eq!(folders()?, 0, "{place}");
+        assert!(client.stderr().contains("error[cancelled/"), "{place}: {}", client.stderr());
+        let document: Value = serde_json::from_str(&client.stdout())?;
+        assert_eq!(document.get("state"), Some(&Value::from("KILLED")), "{place}: {document}");
+        assert_eq!(document.get("exit_code"), Some(&Value::from(7)), "{place}: {document}");
+        gate.open()?;
+    }
+    assert_eq!(workspace.tables_with_data(), [""; 0]);
     Ok(())
 }
 

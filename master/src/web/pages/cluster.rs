@@ -53,12 +53,12 @@ impl Drawn {
         let memory: u64 = alive().map(|worker| worker.memory_bytes).sum();
         let driver_memory: u64 = alive().map(|worker| worker.driver_memory_bytes).sum();
         let tiles = [
-            tile(&alive().count().to_string(), "workers alive"),
-            tile(&format!("{used} / {cores}"), "cores in use"),
+            counter(alive().count(), "worker", "workers", "alive"),
+            tile(&format!("{used} / {cores}"), &format!("{} in use", noun(cores, "core", "cores"))),
             tile(&bytes(driver_memory), &format!("of {} held by drivers", bytes(memory))),
-            tile(&self.count(&["RUNNING"]).to_string(), "applications running"),
-            tile(&self.count(&["SUBMITTED", "RELAUNCHING"]).to_string(), "applications waiting"),
-            tile(&self.running_queries.to_string(), "queries running"),
+            counter(self.count(&["RUNNING"]), "application", "applications", "running"),
+            counter(self.count(&["SUBMITTED", "RELAUNCHING"]), "application", "applications", "waiting"),
+            counter(self.running_queries, "query", "queries", "running"),
         ];
         element("ul", &[("class", "tiles")], &tiles)
     }
@@ -224,6 +224,12 @@ impl Drawn {
         let body = table("Completed applications", &columns, rows, "None yet.");
         element("section", &[], &[heading("Completed applications", &remark), body])
     }
+}
+
+/// A tile with a number above what it counts.
+fn counter(number: usize, one: &str, many: &str, state: &str) -> Html {
+    let number = u64::try_from(number).unwrap_or(u64::MAX);
+    tile(&count(number), &format!("{} {state}", noun(number, one, many)))
 }
 
 fn tile(value: &str, label: &str) -> Html {

@@ -127,6 +127,11 @@ fn the_cluster_page_shows_everything_and_escapes_it() {
         "3.0 s",
         "100 of 201, those with a driver first",
         "last attempt: unavailable · driver-lost",
+        "<b>1</b><span>worker alive</span>",
+        "<b>3 / 4</b><span>cores in use</span>",
+        "<b>1</b><span>application running</span>",
+        "<b>200</b><span>applications waiting</span>",
+        "<b>1</b><span>query running</span>",
     ] {
         assert!(page.contains(expected), "{expected} is not in {page}");
     }
@@ -148,6 +153,9 @@ fn of_many_workers_that_are_gone_the_page_shows_the_last_and_counts_all() {
     let page = drawn.html().into_string();
     assert_eq!(page.matches(">LOST<").count(), 10);
     assert!(page.contains("1 alive · 30 lost · the last 10 that are gone are shown"), "{page}");
+    for expected in ["<b>0</b><span>applications running</span>", "<b>0</b><span>queries running</span>"] {
+        assert!(page.contains(expected), "{expected} is not in {page}");
+    }
 }
 
 #[test]
