@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use lake_master_core::admission::DEFAULT_MAX_QUEUED;
+use lake_proto::v1::EffectiveSetting;
 use lake_proto::{ErrorClass, Fault};
 use lake_raft::Directory;
 use lake_record::history::Retention;
@@ -47,6 +48,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// What is logged, as a `tracing` filter. Default `info`.
     pub log_level: String,
+    /// All of these with where they come from, to be shown. Empty when nothing was parsed.
+    pub effective: Vec<EffectiveSetting>,
 }
 
 /// Shape of log lines.
@@ -75,6 +78,7 @@ impl Default for Config {
             max_queued_applications: DEFAULT_MAX_QUEUED,
             log_format: LogFormat::Text,
             log_level: "info".to_owned(),
+            effective: Vec::new(),
         }
     }
 }

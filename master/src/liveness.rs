@@ -36,6 +36,8 @@ struct Entry {
     is_released: bool,
     /// It has told this leader what it holds of queries, or never will.
     has_reported: bool,
+    /// Its version and settings, to be shown.
+    environment: (String, Vec<v1::EffectiveSetting>),
 }
 
 #[derive(Default)]
@@ -82,7 +84,9 @@ impl Fleet {
         let drain_timeout_ms = register.drain_timeout_ms;
         // What it told on an earlier stream to this leader was not forgotten.
         let has_reported = !register.reports_held || seeing.workers.get(worker).is_some_and(|entry| entry.has_reported);
-        let entry = Entry { seen, link, stream, figures, drain_timeout_ms, is_released: false, has_reported };
+        let environment = (register.version.clone(), register.settings.clone());
+        let is_released = false;
+        let entry = Entry { seen, link, stream, figures, drain_timeout_ms, is_released, has_reported, environment };
         seeing.workers.insert(worker.clone(), entry);
         drop(seeing);
         self.changed.notify_one();
@@ -95,6 +99,13 @@ impl Fleet {
         let Some(entry) = seeing.workers.get_mut(worker).filter(|entry| entry.stream == stream) else { return false };
         entry.seen.is_attached = false;
         true
+    }
+
+    /// What the workers have told of their versions and settings when they registered, by id.
+    pub(crate) fn environments(&self) -> Vec<(WorkerId, String, Vec<v1::EffectiveSetting>)> {
+        let seeing = self.lock();
+        let told = seeing.workers.iter().filter(|(_, entry)| entry.seen.is_attached);
+        told.map(|(id, entry)| (id.clone(), entry.environment.0.clone(), entry.environment.1.clone())).collect()
     }
 
     /// A probe found nobody at the worker's address.
@@ -140,6 +151,8 @@ impl Fleet {
             last_heartbeat_ms: now_ms,
             memory_used_bytes: heartbeat.memory_used_bytes,
             disk_free_bytes: heartbeat.disk_free_bytes,
+            running_tasks: heartbeat.running.len(),
+            shuffle_bytes: heartbeat.shuffle_bytes,
             ..LiveWorker::default()
         };
         let has_changed = before.0 != entry.seen.drivers || before.1 != entry.seen.is_draining;

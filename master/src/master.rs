@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use lake_master_core::view::{self, ApplicationView, Before, Live};
 use lake_master_core::{Application, QueueBound};
+use lake_pages::Setting;
 use lake_proto::{AppId, Fault};
 use lake_raft::Raft;
 use lake_scheduler::QueryOverview;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -17,6 +18,7 @@ use crate::confirmation::Confirmation;
 use crate::history::History;
 use crate::records::Fresh;
 use crate::reign::Reign;
+use crate::web::MOST_LISTENERS;
 
 /// Applications that are shown before commands get their turn again.
 const SHOWN_AT_ONCE: usize = 500;
@@ -41,6 +43,10 @@ pub(crate) struct Master {
     pub(crate) queries_total: AtomicU64,
     pub(crate) history: History,
     pub(crate) fresh: Fresh,
+    /// What it runs with.
+    pub(crate) settings: Vec<Setting>,
+    /// Places for pages that are told when something changes.
+    pub(crate) listeners: Arc<Semaphore>,
 }
 
 impl Master {
@@ -51,6 +57,7 @@ impl Master {
         grpc_port: u16,
         queue: QueueBound,
         history: History,
+        settings: Vec<Setting>,
     ) -> Arc<Self> {
         let stop = CancellationToken::new();
         Arc::new(Self {
@@ -66,6 +73,8 @@ impl Master {
             queries_total: AtomicU64::new(0),
             history,
             fresh: Fresh::default(),
+            settings,
+            listeners: Arc::new(Semaphore::new(MOST_LISTENERS)),
         })
     }
 

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::liveness::Fleet;
 use crate::progress::Progress;
 use crate::records::Pipelines;
+use crate::web::utilisation::Samples;
 
 /// Shared by reference; every part guards itself.
 pub(crate) struct Reign {
@@ -21,6 +22,8 @@ pub(crate) struct Reign {
     pub(crate) fleet: Fleet,
     pub(crate) progress: Progress,
     pub(crate) pipelines: Pipelines,
+    /// How the cluster was used while it lasts.
+    pub(crate) samples: Samples,
     /// Applications that had a driver before it began.
     inherited: OnceLock<BTreeSet<AppId>>,
     /// Ends every stream and loop of this reign; also when the master stops.
@@ -34,6 +37,7 @@ impl Reign {
             fleet: Fleet::new(Timeouts::default()),
             progress: Progress::new(),
             pipelines: Pipelines::default(),
+            samples: Samples::default(),
             inherited: OnceLock::new(),
             stop,
         }

@@ -60,9 +60,11 @@ pub async fn start(config: &Config) -> Result<Server, Fault> {
     let reachable_host = (!grpc_address.ip().is_unspecified()).then(|| url_host(&config.host));
     let queue = QueueBound::of(config.max_queued_applications);
     let history = History::open(&config.history_location(), config.retention())?;
-    let master = Master::new(raft, config.id, reachable_host, grpc_address.port(), queue, history);
+    let settings = config.effective.iter().cloned().map(Into::into).collect();
+    let master = Master::new(raft, config.id, reachable_host, grpc_address.port(), queue, history, settings);
     master.tasks.spawn(history::refresh(Arc::clone(&master)));
     master.tasks.spawn(history::write(Arc::clone(&master)));
+    master.tasks.spawn(web::utilisation::watch(Arc::clone(&master)));
 
     let mut servers = JoinSet::new();
     servers.spawn(serve_grpc(Arc::clone(&master), peers, grpc));

@@ -1,11 +1,16 @@
-//! HTTP: probes, JSON API, metrics, pages. Edge. Everything is drawn from `lake_master_core::view`.
+//! HTTP: probes, JSON API, metrics, pages. Edge. Everything is drawn from `lake_master_core::view` and records; what pages
+//! look like is in `lake_pages`.
 
 mod api;
-mod html;
+mod environment;
+mod events;
+mod logs;
 mod metrics;
 mod pages;
 mod records;
 mod relay;
+mod tables;
+pub(crate) mod utilisation;
 
 use std::sync::Arc;
 
@@ -15,26 +20,41 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use lake_proto::web::{ASSETS, Asset, HARDENING, content_security};
+use lake_pages::route;
+use lake_proto::web::{Asset, HARDENING, content_security};
 use lake_raft::Role;
 
+pub(crate) use self::events::MOST_LISTENERS;
 pub(crate) use self::relay::Relayed;
 use crate::master::Master;
 
 /// Everything on --webui-port.
 pub(crate) fn router(master: Arc<Master>) -> Router {
-    own_router(Arc::clone(&master)).layer(from_fn_with_state(master, relay::relay)).layer(map_response(harden))
+    // Not for other masters: a stream has no end, and each of them knows when its own visitors should look again.
+    let events = Router::new().route(route::EVENTS, get(events::stream)).with_state(Arc::clone(&master));
+    let pages = own_router(Arc::clone(&master)).merge(events);
+    pages.layer(from_fn_with_state(master, relay::relay)).layer(map_response(harden))
 }
 
 /// What this master knows itself.
 pub(crate) fn own_router(master: Arc<Master>) -> Router {
     let mut assets = Router::new();
-    for Asset { path, content_type, content } in ASSETS {
+    for Asset { path, content_type, content } in lake_pages::assets() {
         assets = assets.route(path, get(move || async move { ([(header::CONTENT_TYPE, content_type)], content) }));
     }
     assets
-        .route("/", get(pages::cluster))
-        .route("/applications/{id}", get(pages::application))
+        .route(route::CLUSTER, get(pages::cluster))
+        .route(route::APPLICATION, get(pages::application))
+        .route(route::QUERY, get(pages::query))
+        .route(route::LOGS, get(logs::page))
+        .route(route::LOG_TEXT, get(logs::text))
+        .route(route::WORKER, get(pages::worker))
+        .route(route::TABLES, get(tables::all))
+        .route(route::TABLE, get(tables::one))
+        .route(route::LINEAGE, get(tables::lineage))
+        .route(route::HISTORY, get(pages::history))
+        .route(route::ENVIRONMENT, get(environment::page))
+        .route(environment::OWN, get(environment::own))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics::text))

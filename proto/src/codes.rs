@@ -21,3 +21,7 @@ pub const QUERY_OVER: &str = "query-over";
 /// `unavailable`: another master than the one that was asked does not answer. To ask again, or elsewhere, would not help:
 /// whoever asked the leader is told at once.
 pub const NO_ANSWER: &str = "no-answer";
+
+/// `unavailable`: the rows that one task left for another could not be read. Who writes rows meets errors of the same types,
+/// and tells them apart by who it is.
+pub const SHUFFLE_FETCH: &str = "shuffle-fetch";

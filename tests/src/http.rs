@@ -36,6 +36,25 @@ pub fn answer(address: &str, path: &str) -> Result<(u16, String)> {
     Ok((status, body.to_owned()))
 }
 
+/// Waits for an event of this name in the stream of events at `path`.
+///
+/// # Errors
+/// When nothing answers there, or no such event comes in time.
+pub fn wait_for_event(address: &str, path: &str, name: &str) -> Result<()> {
+    let mut stream = TcpStream::connect(address).with_context(|| format!("cannot connect to {address}"))?;
+    stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nAccept: text/event-stream\r\n\r\n")?;
+    let expected = format!("event: {name}");
+    let mut text = String::new();
+    let mut piece = [0; 1024];
+    while !text.contains(&expected) {
+        let length = stream.read(&mut piece).with_context(|| format!("no {name} came from {address}{path}: {text}"))?;
+        anyhow::ensure!(length > 0, "{address}{path} ended before {name}: {text}");
+        text.push_str(&String::from_utf8_lossy(piece.get(..length).unwrap_or_default()));
+    }
+    Ok(())
+}
+
 /// What is served there, as soon as it contains all `words`.
 ///
 /// # Errors

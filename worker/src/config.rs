@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser};
 use lake_proto::channel::master_addresses;
+use lake_proto::v1::EffectiveSetting;
 use lake_proto::{ErrorClass, Fault, quantity};
 use serde::Deserialize;
 
@@ -61,6 +62,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// What this daemon and its drivers log, as a `tracing` filter.
     pub log_level: String,
+    /// All of these with where they come from, to be shown.
+    pub effective: Vec<EffectiveSetting>,
 }
 
 /// Where masters, drivers and other workers reach this one: as it listens, unless ports are mapped between.
@@ -201,7 +204,7 @@ fn effective(matches: &ArgMatches, here: &Host) -> Result<Request, Fault> {
             toml::from_str(&text).map_err(|error| invalid(format!("config file {}: {error}", path.display())))?
         }
     };
-    let mut picked = Picked { matches, lines: Vec::new() };
+    let mut picked = Picked { matches, settings: Vec::new() };
     let memory = here.memory_bytes.map_or(GIBIBYTE, |total| total.saturating_sub(GIBIBYTE).max(SMALLEST_MEMORY));
     let host = picked.pick("host", flags.host, file.host, host::default_host);
     let port = picked.pick("port", flags.port, file.port, || 7078);
@@ -251,17 +254,19 @@ fn effective(matches: &ArgMatches, here: &Host) -> Result<Request, Fault> {
         log_format: picked.pick("log_format", flags.log_format, file.log_format, || LogFormat::Text),
         log_level: picked.pick("log_level", flags.log_level, file.log_level, || DEFAULT_LOG_LEVEL.to_owned()),
         master_url: picked.pick("master", flags.master, file.master, String::new),
+        effective: Vec::new(),
     };
     if flags.dump_config {
-        return Ok(Request::Dump(picked.lines.join("\n")));
+        let line = |setting: &EffectiveSetting| format!("{} = {} # {}", setting.key, setting.value, setting.origin);
+        return Ok(Request::Dump(picked.settings.iter().map(line).collect::<Vec<_>>().join("\n")));
     }
     validate(&config, here)?;
-    Ok(Request::Run(config))
+    Ok(Request::Run(Config { effective: picked.settings, ..config }))
 }
 
 struct Picked<'a> {
     matches: &'a ArgMatches,
-    lines: Vec<String>,
+    settings: Vec<EffectiveSetting>,
 }
 
 impl Picked<'_> {
@@ -284,7 +289,7 @@ impl Picked<'_> {
         let text = format!("{value:?}");
         let text = if text.starts_with('"') { text } else { text.to_lowercase() };
         let quoted = if text.starts_with(|c: char| c.is_alphabetic()) { format!("\"{text}\"") } else { text };
-        self.lines.push(format!("{id} = {quoted} # {origin}"));
+        self.settings.push(EffectiveSetting { key: id.to_owned(), value: quoted, origin: origin.to_owned() });
         value
     }
 }
@@ -346,6 +351,12 @@ mod tests {
         assert_eq!(config.master_url, "spark://m:1");
         assert_eq!(config.work_dir_ttl, Duration::from_secs(3600));
         assert_eq!(config.drain_timeout, Duration::from_secs(60));
+        let told = |key: &str| {
+            let setting = config.effective.iter().find(|setting| setting.key == key).unwrap();
+            (setting.value.as_str(), setting.origin.as_str())
+        };
+        assert_eq!([told("cores"), told("flight_port")], [("5", "flag"), ("7079", "default")]);
+        assert_eq!(told("memory"), ("\"2g\"", "file"));
         let Request::Dump(text) = parse(&["-c", "5", "--config", file, "--dump-config"]).unwrap() else {
             panic!("expected a dump");
         };

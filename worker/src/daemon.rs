@@ -109,6 +109,7 @@ impl Worker {
             work: work.clone(),
             drain: draining.clone(),
             drain_timeout: config.drain_timeout,
+            settings: config.effective,
             state,
         };
 

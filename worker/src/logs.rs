@@ -145,6 +145,10 @@ impl Logs {
     ) -> std::io::Result<()> {
         let mut file = File::open(path).await?;
         let mut offset = request.offset;
+        if request.tail_bytes > 0 {
+            let length = file.metadata().await?.len();
+            offset = offset.max(length.saturating_sub(request.tail_bytes));
+        }
         file.seek(SeekFrom::Start(offset)).await?;
         loop {
             // Asked before reading: what a driver printed before its end is in the file when it has ended.

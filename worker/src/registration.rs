@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use lake_proto::channel::{MAX_MESSAGE_BYTES, connect};
 use lake_proto::v1::workers_client::WorkersClient;
-use lake_proto::v1::{Heartbeat, MasterMessage, Register, Registered, WorkerMessage, master_message, worker_message};
+use lake_proto::v1::{
+    EffectiveSetting, Heartbeat, MasterMessage, Register, Registered, WorkerMessage, master_message, worker_message,
+};
 use lake_proto::{ErrorClass, Fault};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
@@ -55,6 +57,8 @@ pub struct Registration {
     pub drain: Drain,
     /// How long it waits at most for its release.
     pub drain_timeout: Duration,
+    /// What it runs with, to be shown.
+    pub settings: Vec<EffectiveSetting>,
     /// Where the state is shown.
     pub state: watch::Sender<State>,
 }
@@ -195,6 +199,8 @@ impl Registration {
             is_draining: self.drain.has_begun(),
             drain_timeout_ms: u64::try_from(self.drain_timeout.as_millis()).unwrap_or(u64::MAX),
             reports_held: true,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            settings: self.settings.clone(),
         }
     }
 
@@ -283,6 +289,7 @@ impl Registration {
             disk_free_bytes: host::disk(self.work.root()).free_bytes,
             drivers: self.drivers.running(),
             is_draining: self.drain.has_begun(),
+            shuffle_bytes: self.tasks.shuffle_bytes(),
             ..Heartbeat::default()
         };
         for running in self.tasks.running() {

@@ -256,6 +256,11 @@ impl Tasks {
         self.wait_idle(patience).await;
     }
 
+    /// Bytes of the shuffle files that are held for queries.
+    pub fn shuffle_bytes(&self) -> u64 {
+        lock(&self.queries).values().map(|query| query.outputs().shuffle_bytes()).sum()
+    }
+
     /// The attempts running now, in a fixed order.
     pub fn running(&self) -> Vec<Running> {
         lock(&self.attempts)

@@ -10,7 +10,7 @@ use datafusion::error::DataFusionError;
 use datafusion::parquet::errors::ParquetError;
 pub(super) use delta_kernel::Error as KernelError;
 use lake_proto::error::names_class;
-use lake_proto::{ErrorClass, Fault};
+use lake_proto::{ErrorClass, Fault, codes};
 use tonic::Status;
 
 use super::plain::plain;
@@ -112,7 +112,7 @@ fn classify(error: &(dyn Error + 'static)) -> Option<EngineError> {
             ArrowError::IoError(_, inner) => find_classed(inner),
             ArrowError::ParquetError(text) => Some(unreadable(&plain(text))),
             // Nothing that a user has is read as IPC: these are rows between tasks, and what sent them is gone or broke.
-            ArrowError::IpcError(text) => Some(EngineError::unavailable("shuffle-fetch", text.clone())),
+            ArrowError::IpcError(text) => Some(EngineError::unavailable(codes::SHUFFLE_FETCH, text.clone())),
             _ => None,
         };
     }
@@ -122,7 +122,7 @@ fn classify(error: &(dyn Error + 'static)) -> Option<EngineError> {
             FlightError::Arrow(inner) => find_classed(inner),
             FlightError::ExternalError(inner) => find_classed(inner.as_ref()),
             FlightError::ProtocolError(text) | FlightError::DecodeError(text) => {
-                Some(EngineError::unavailable("shuffle-fetch", text.clone()))
+                Some(EngineError::unavailable(codes::SHUFFLE_FETCH, text.clone()))
             }
             FlightError::NotYetImplemented(_) => None,
         };
@@ -143,7 +143,7 @@ fn classify_status(status: &Status) -> EngineError {
     if names_class(status) {
         return Fault::from(status.clone()).into();
     }
-    EngineError::unavailable("shuffle-fetch", status.to_string())
+    EngineError::unavailable(codes::SHUFFLE_FETCH, status.to_string())
 }
 
 fn classify_datafusion(error: &DataFusionError) -> Option<EngineError> {
@@ -266,7 +266,7 @@ pub(super) fn classify_io(error: &io::Error) -> Option<EngineError> {
 
 pub(super) fn classify_ballista(error: &BallistaError) -> Option<EngineError> {
     let (class, code) = match error {
-        BallistaError::FetchFailed(..) => (ErrorClass::Unavailable, "shuffle-fetch"),
+        BallistaError::FetchFailed(..) => (ErrorClass::Unavailable, codes::SHUFFLE_FETCH),
         BallistaError::GrpcError(status) => return Some(classify_status(status)),
         BallistaError::TonicError(_) | BallistaError::GrpcConnectionError(_) | BallistaError::GrpcActionError(_) => {
             (ErrorClass::Unavailable, "transport")

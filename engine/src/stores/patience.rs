@@ -42,8 +42,7 @@ impl Patience {
 mod tests {
     use super::*;
 
-    /// The pauses between refusals that take no time themselves, when the jitter makes all but the second one as long as
-    /// it may: what nearly every call comes to.
+    /// All pauses of a call together, where the jitter makes every one as long as it may: most calls come near it.
     fn pauses(patience: Patience) -> Duration {
         let retry = patience.retry();
         let others = u32::try_from(retry.max_retries).unwrap() - 1;

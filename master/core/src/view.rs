@@ -29,6 +29,10 @@ pub struct LiveWorker {
     pub memory_used_bytes: u64,
     /// Free space of its work dir.
     pub disk_free_bytes: u64,
+    /// Task attempts that run on it, as it says.
+    pub running_tasks: usize,
+    /// Bytes of shuffle files that it holds for running queries.
+    pub shuffle_bytes: u64,
     /// It takes nothing new and leaves when nothing of it is needed.
     pub is_draining: bool,
 }
@@ -107,6 +111,10 @@ pub struct WorkerView {
     pub task_memory_bytes: u64,
     /// Free space of its work dir, as it says.
     pub disk_free_bytes: u64,
+    /// Task attempts that run on it, as it says.
+    pub running_tasks: usize,
+    /// Bytes of shuffle files that it holds for running queries, as it says.
+    pub shuffle_bytes: u64,
     /// `ALIVE`, `DRAINING`, `DECOMMISSIONED` (it drained and has left) or `LOST`.
     pub state: &'static str,
     /// Why it is lost.
@@ -300,6 +308,8 @@ fn worker_view(state: &State, worker: &Worker, live: &Live) -> WorkerView {
         driver_memory_bytes: state.memory_used_bytes(&worker.id),
         task_memory_bytes: figures.memory_used_bytes,
         disk_free_bytes: figures.disk_free_bytes,
+        running_tasks: figures.running_tasks,
+        shuffle_bytes: figures.shuffle_bytes,
         state: match &worker.state {
             WorkerState::Alive if figures.is_draining => "DRAINING",
             WorkerState::Alive | WorkerState::Lost { .. } | WorkerState::Decommissioned { .. } => worker.state.name(),

@@ -8,6 +8,7 @@ use clap::parser::ValueSource;
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 use lake_proto::Fault;
 use lake_proto::quantity::parse_duration;
+use lake_proto::v1::EffectiveSetting;
 use lake_raft::{Directory, Member};
 use serde::Deserialize;
 
@@ -192,6 +193,7 @@ where
         max_queued_applications: effective!(max_queued_applications, default.max_queued_applications),
         log_format: effective!(log_format, default.log_format),
         log_level: effective!(log_level, default.log_level),
+        effective: Vec::new(),
     };
     refuse_later("--rest-port", flags.rest_port.or(file.rest_port).is_some())?;
     if config.host.is_empty() {
@@ -208,7 +210,15 @@ where
     if config.history_dir.as_ref().is_some_and(|location| location.trim().is_empty()) {
         return Err(invalid("--history-dir is empty: expected a directory or a URL".to_owned()));
     }
-    if flags.dump_config { Ok(Action::Print(render(&dump))) } else { Ok(Action::Run(config)) }
+    if flags.dump_config {
+        return Ok(Action::Print(render(&dump)));
+    }
+    let effective = dump.into_iter().map(|(name, value, origin)| EffectiveSetting {
+        key: name.to_owned(),
+        value,
+        origin: origin.to_string(),
+    });
+    Ok(Action::Run(Config { effective: effective.collect(), ..config }))
 }
 
 /// The definition of the command line.

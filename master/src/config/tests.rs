@@ -20,7 +20,21 @@ fn file(text: &str) -> tempfile::NamedTempFile {
 #[test]
 fn nothing_given_means_the_documented_defaults() {
     let history_dir = Some("lake-master-data/history".to_owned());
-    assert_eq!(config(&[]), Config { history_dir, ..Config::default() });
+    let found = config(&[]);
+    let effective = found.effective.clone();
+    assert_eq!(found, Config { history_dir, effective, ..Config::default() });
+}
+
+#[test]
+fn every_setting_is_told_with_its_origin() {
+    let file = file("port = 1\n");
+    let path = file.path().to_str().unwrap();
+    let effective = config(&["-h", "flag", "--config", path]).effective;
+    let told = |key: &str| {
+        let setting = effective.iter().find(|setting| setting.key == key).unwrap();
+        (setting.value.as_str(), setting.origin.as_str())
+    };
+    assert_eq!([told("host"), told("port"), told("id")], [("\"flag\"", "flag"), ("1", "file"), ("1", "default")]);
 }
 
 #[test]

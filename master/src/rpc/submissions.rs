@@ -132,6 +132,7 @@ impl Service {
             stream: request.stream,
             offset: request.offset,
             follow: request.follow,
+            tail_bytes: 0,
         };
         let mut client = WorkerLogsClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
         Ok(client.read_log(read).await?.into_inner())

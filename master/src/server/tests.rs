@@ -1,6 +1,7 @@
 //! The real server in this process on port 0, spoken to with the generated clients. The workers here are gRPC
 //! clients that play the worker's part of the protocol; real workers are in `lake-tests`.
 
+mod pages;
 mod records;
 mod support;
 

@@ -11,14 +11,14 @@ use axum::response::Response;
 use lake_proto::channel::{MAX_MESSAGE_BYTES, connect};
 use lake_proto::masters::LEADER_HEADER;
 use lake_proto::v1::pages_client::PagesClient;
-use lake_proto::web::ASSETS;
 use lake_proto::{Fault, v1};
 use lake_raft::Role;
 
 use crate::master::Master;
 
 /// What every master answers for itself, beside the files of its pages.
-const OWN: [&str; 4] = ["/healthz", "/readyz", "/metrics", "/api/v1/version"];
+const OWN: [&str; 6] =
+    ["/healthz", "/readyz", "/metrics", "/api/v1/version", lake_pages::route::EVENTS, super::environment::OWN];
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Marks a request that another master makes for its visitor.
@@ -47,11 +47,12 @@ pub(super) async fn relay(State(master): State<Arc<Master>>, request: Request, n
 /// The leader answers only what is read.
 fn is_own(method: &Method, path: &str) -> bool {
     let is_read = *method == Method::GET || *method == Method::HEAD;
-    !is_read || OWN.contains(&path) || ASSETS.iter().any(|asset| asset.path == path)
+    !is_read || OWN.contains(&path) || lake_pages::assets().any(|asset| asset.path == path)
 }
 
-async fn fetch(leader: &str, path_and_query: String, relay_id: u64) -> Result<v1::PageResponse, Fault> {
-    let mut pages = PagesClient::new(connect(leader).await?).max_decoding_message_size(MAX_MESSAGE_BYTES);
+/// What the master at this address answers; `relay_id` 0 = for nobody but this master.
+pub(super) async fn fetch(address: &str, path_and_query: String, relay_id: u64) -> Result<v1::PageResponse, Fault> {
+    let mut pages = PagesClient::new(connect(address).await?).max_decoding_message_size(MAX_MESSAGE_BYTES);
     Ok(pages.get(v1::PageRequest { path_and_query, relay_id }).await?.into_inner())
 }
 
@@ -74,10 +75,21 @@ mod tests {
 
     #[test]
     fn a_master_answers_for_itself_what_is_about_itself_and_what_is_not_read() {
-        for path in ["/healthz", "/readyz", "/metrics", "/api/v1/version", "/style.css", "/favicon.ico"] {
+        for path in [
+            "/healthz",
+            "/readyz",
+            "/metrics",
+            "/api/v1/version",
+            "/style.css",
+            "/drawing.css",
+            "/follow.js",
+            "/favicon.ico",
+            "/events",
+            "/environment/own",
+        ] {
             assert!(is_own(&Method::GET, path), "{path}");
         }
-        for path in ["/", "/applications/app-1", "/api/v1/workers", "/no-such-page"] {
+        for path in ["/", "/applications/app-1", "/tables", "/environment", "/api/v1/workers", "/no-such-page"] {
             assert!(!is_own(&Method::GET, path) && !is_own(&Method::HEAD, path), "{path}");
             assert!(is_own(&Method::POST, path), "{path}");
         }

@@ -1,10 +1,31 @@
-// Fetches the page again and shows what has changed. Stands still while nobody looks or text is selected; focus and the
-// positions of wide tables stay where they were.
-const EVERY_MS = 2000;
+// Keeps a page fresh: fetches it again when its server says that something has changed, or every few seconds where there is
+// no such word, and shows what is different. Stands still while nobody looks, text is selected or a field is filled in.
+// Focus, positions, and what is folded out stay as they were. Moments are shown in the zone of the reader.
+const POLL_MS = 2000;
+const POLL_INSTEAD_MS = 4000;
 const LOST = "No page comes from this address any more: what is shown is not fresh.";
-const REACHABLE = "main a, main [tabindex]";
+const REACHABLE = "main a, main button, main input, main summary, main [tabindex]";
 
-const all = selector => [...document.querySelectorAll(selector)];
+const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+// "off", the name of a stream of events, or nothing: then the page is asked for again and again.
+const live = document.querySelector("main")?.dataset.live ?? "";
+const hasEvents = live !== "" && live !== "off";
+
+const zone = new Intl.DateTimeFormat(undefined, { timeZoneName: "short" })
+  .formatToParts(new Date())
+  .find(part => part.type === "timeZoneName")?.value ?? "";
+const two = number => String(number).padStart(2, "0");
+
+function localise(root) {
+  for (const time of all("time[datetime]", root)) {
+    const at = new Date(time.getAttribute("datetime"));
+    if (isNaN(at)) continue;
+    time.title = `${time.textContent} UTC`;
+    const day = `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
+    time.textContent = `${day} ${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
+  }
+  for (const name of all(".zone", root)) name.textContent = zone;
+}
 
 function say(text) {
   const silent = document.getElementById("silent");
@@ -13,31 +34,84 @@ function say(text) {
 }
 
 function show(fresh) {
+  localise(fresh);
+  const folded = all("main details");
+  all("main details", fresh).forEach((next, index) => {
+    if (folded[index]?.open) next.open = true;
+  });
   const focused = all(REACHABLE).indexOf(document.activeElement);
-  const scrolled = all(".scroll").map(place => place.scrollLeft);
+  const scrolled = all(".scroll, main pre").map(place => [place.scrollLeft, place.scrollTop]);
+  const [left, top] = [scrollX, scrollY];
+  let isNew = false;
   for (const part of ["main", "header .at"]) {
     const old = document.querySelector(part);
     const next = fresh.querySelector(part);
-    if (old && next && old.outerHTML !== next.outerHTML) old.replaceWith(next);
+    if (old && next && old.outerHTML !== next.outerHTML) {
+      old.replaceWith(next);
+      isNew = true;
+    }
   }
-  all(".scroll").forEach((place, index) => { place.scrollLeft = scrolled[index] ?? 0; });
+  if (!isNew) return;
+  all(".scroll, main pre").forEach((place, index) => {
+    [place.scrollLeft, place.scrollTop] = scrolled[index] ?? [0, 0];
+  });
+  scrollTo(left, top);
   const again = all(REACHABLE)[focused];
   if (again && again !== document.activeElement) again.focus({ preventScroll: true });
 }
 
+const isBusy = () =>
+  document.hidden || String(getSelection()) !== "" || (document.activeElement?.matches("main input, main select") ?? false);
+
+let isFetching = false;
+let isWanted = false;
+
 async function refresh() {
-  if (!document.hidden && !String(getSelection())) {
-    try {
-      const answer = await fetch(location.href, { signal: AbortSignal.timeout(10000) });
-      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-      const isPage = fresh.querySelector("main") !== null;
-      if (isPage) show(fresh);
-      say(isPage ? "" : LOST);
-    } catch {
-      say(LOST);
-    }
+  isWanted = true;
+  if (isFetching || isBusy()) return;
+  isFetching = true;
+  isWanted = false;
+  try {
+    const answer = await fetch(location.href, { signal: AbortSignal.timeout(10000) });
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const isPage = fresh.querySelector("main") !== null;
+    if (isPage && !isBusy()) show(fresh);
+    say(isPage ? "" : LOST);
+  } catch {
+    say(LOST);
   }
-  setTimeout(refresh, EVERY_MS);
+  isFetching = false;
 }
 
-setTimeout(refresh, EVERY_MS);
+let stream;
+const isTold = () => stream?.readyState === EventSource.OPEN;
+
+// Only pages that are looked at hold a connection: browsers have few for one address.
+function listen() {
+  stream?.close();
+  stream = undefined;
+  if (document.hidden || !hasEvents) return;
+  stream = new EventSource(`/${live}`);
+  stream.addEventListener("change", refresh);
+}
+
+function look() {
+  if (!isTold() || isWanted) refresh();
+  if (stream?.readyState === EventSource.CLOSED) listen();
+  setTimeout(look, hasEvents ? POLL_INSTEAD_MS : POLL_MS);
+}
+
+localise(document);
+if (live !== "off") {
+  listen();
+  setTimeout(look, POLL_MS);
+  document.addEventListener("visibilitychange", () => {
+    listen();
+    if (!document.hidden) refresh();
+  });
+}
+
+document.addEventListener("submit", event => {
+  const question = event.target.dataset.confirm;
+  if (question && !confirm(question)) event.preventDefault();
+});

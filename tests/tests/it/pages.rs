@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use lake_tests::cluster::Cluster;
-use lake_tests::http::{answer, get, wait_for_words};
+use lake_tests::http::{answer, get, wait_for_event, wait_for_words};
 use serde_json::Value;
 
 use super::faults::{Gated, gated};
@@ -36,12 +36,31 @@ fn a_running_query_is_on_the_pages_of_its_master_and_its_worker() -> Result<()> 
     ];
     wait_for_words(&master, "/metrics", &figures)?;
 
+    wait_for_event(&master, "/events", "change")?;
+
+    let page = wait_for_words(&master, &path, &[&format!("href=\"{path}/queries/")])?;
+    let link = page.split("href=\"").find(|rest| rest.starts_with(&format!("{path}/queries/"))).context("no query")?;
+    let query = link.split(['"', '#']).next().context("no end of the link")?;
+    wait_for_words(&master, query, &["RUNNING", "stage 1", "0 of 1 task", "Timeline", "1 attempt by worker"])?;
+    assert_eq!(answer(&master, &format!("{query}?limit=0"))?.0, 400);
+    assert_eq!(answer(&master, &format!("{path}/queries/no-such"))?.0, 404);
+    wait_for_words(&master, &format!("/workers/{driver_worker}"), &[&app_id, "Drivers", "Shuffle files"])?;
+    wait_for_words(&master, &format!("{path}/logs?stream=stderr"), &["stderr of watched", "data-next="])?;
+    wait_for_words(&master, "/environment", &["master 1", &driver_worker, "drain_timeout", "default"])?;
+
     let worker = cluster.worker_http_address(reader)?;
     wait_for_words(&worker, "/", &["registered at", &app_id, "Running tasks (1)"])?;
     wait_for_words(&worker, "/metrics", &["lake_worker_registered 1", "lake_worker_tasks_running 1"])?;
     gate.open()?;
     cluster.wait_finished(&id)?;
     wait_for_words(&master, &path, &["FINISHED", "COMMITTED"])?;
+    wait_for_words(&master, query, &["FINISHED", "1 of 1 task"])?;
+    wait_for_words(&master, "/tables", &["bronze.numbers", "watched"])?;
+    wait_for_words(&master, "/tables/bronze.numbers", &["COMMITTED", &app_id, "WRITE"])?;
+    wait_for_words(&master, "/lineage", &["bronze.numbers", "job watched"])?;
+    wait_for_words(&master, "/history?state=finished&text=watched", &[&app_id])?;
+    let (status, page) = answer(&master, "/tables/no.such")?;
+    assert!(status == 404 && page.contains("Workers and applications"), "{status}: {page}");
     Ok(())
 }
 
@@ -63,6 +82,11 @@ fn a_follower_shows_the_leaders_page_and_says_whose_it_is() -> Result<()> {
         version.contains("\"role\":\"follower\"") && version.contains(&format!("\"id\":{}", follower + 1)),
         "{version}"
     );
+    let environment = wait_for_words(asked, "/environment", &[&comes_from, "webui_port"])?;
+    for master in 1..=3 {
+        assert!(environment.contains(&format!("master {master}")), "{environment}");
+    }
+    wait_for_event(asked, "/events", "change")?;
     let own = get(cluster.masters.http_address(leader)?, "/")?;
     assert!(own.contains(&format!("master {} · leader", leader + 1)) && !own.contains("relayed"), "{own}");
     Ok(())

@@ -85,7 +85,13 @@ impl Host {
     }
 
     async fn read(&self, driver: &str, offset: u64, follow: bool) -> Result<String, tonic::Status> {
-        let request = ReadLogRequest { driver_id: driver.to_owned(), stream: "stdout".to_owned(), offset, follow };
+        let request = ReadLogRequest {
+            driver_id: driver.to_owned(),
+            stream: "stdout".to_owned(),
+            offset,
+            follow,
+            ..ReadLogRequest::default()
+        };
         let mut stream = self.logs.read_log(Request::new(request)).await?.into_inner();
         in_time(async {
             let mut text = Vec::new();
@@ -219,12 +225,28 @@ async fn logs_outside_the_work_directory_are_not_read() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_of_a_log_comes_with_where_it_begins() {
+    let host = host();
+    host.drivers.launch(launch("driver-1", 1, "echo 0123456789"));
+    host.started().await;
+    assert_eq!(host.exited().await.exit_code, Some(0));
+    for (offset, tail_bytes, expected) in [(0, 4, (7, "789\n")), (9, 4, (9, "9\n")), (0, 100, (0, "0123456789\n"))] {
+        let (driver_id, stream) = ("driver-1".to_owned(), "stdout".to_owned());
+        let request = ReadLogRequest { driver_id, stream, offset, tail_bytes, follow: false };
+        let mut answer = host.logs.read_log(Request::new(request)).await.unwrap().into_inner();
+        let chunk = in_time(answer.next()).await.unwrap().unwrap();
+        let found = (chunk.offset, std::str::from_utf8(&chunk.data).unwrap());
+        assert_eq!(found, expected, "from {offset}, the last {tail_bytes}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_that_is_followed_is_broken_off_when_the_worker_stops() {
     let host = host();
     host.drivers.launch(launch("driver-1", 1, "exec sleep 1000"));
     host.started().await;
     let (driver_id, stream) = ("driver-1".to_owned(), "stdout".to_owned());
-    let request = ReadLogRequest { driver_id, stream, offset: 0, follow: true };
+    let request = ReadLogRequest { driver_id, stream, follow: true, ..ReadLogRequest::default() };
     let mut answer = host.logs.read_log(Request::new(request)).await.unwrap().into_inner();
     in_time(host.logs.stop(Duration::ZERO)).await;
     let fault = Fault::from(in_time(answer.next()).await.unwrap().unwrap_err());

@@ -117,6 +117,7 @@ async fn cluster_with(advertised: Advertised) -> Cluster {
         master_url: format!("lake://127.0.0.1:1,127.0.0.1:{port}"),
         log_format: LogFormat::Text,
         log_level: DEFAULT_LOG_LEVEL.to_owned(),
+        effective: Vec::new(),
     };
     let shell = Program {
         executable: "/bin/sh".into(),

@@ -13,7 +13,7 @@ use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
 use lake_engine::{EngineError, codec};
 use lake_proto::v1::{LaunchTask, ShuffleOutput, TaskDone, TaskMetrics};
-use lake_proto::{ErrorClass, QueryId};
+use lake_proto::{ErrorClass, QueryId, codes};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::clients::Clients;
@@ -82,7 +82,7 @@ pub(super) async fn run_plan(
 /// The plan came from our own master: if it does not decode, that is never the author's fault.
 fn undecodable(error: EngineError) -> Failed {
     // Rows within a plan travel as IPC, which otherwise is between tasks.
-    let error = if error.class() == ErrorClass::InvalidJob || error.code() == "shuffle-fetch" {
+    let error = if error.class() == ErrorClass::InvalidJob || error.code() == codes::SHUFFLE_FETCH {
         EngineError::new(ErrorClass::Internal, "plan-decode", error.0.message)
     } else {
         error

@@ -10,7 +10,7 @@ use ballista_core::error::BallistaError;
 use datafusion::error::DataFusionError;
 use lake_engine::EngineError;
 use lake_proto::v1::{FetchFailure, TaskFailed};
-use lake_proto::{ErrorClass, Fault};
+use lake_proto::{ErrorClass, Fault, codes};
 
 use crate::host;
 
@@ -42,7 +42,7 @@ impl Failed {
     pub(super) fn of_writer(error: DataFusionError, directory: &Path) -> Self {
         let classed = EngineError::from(error);
         // What cannot be written as IPC looks like what cannot be read.
-        let is_unclear = classed.class() == ErrorClass::InvalidJob || classed.code() == "shuffle-fetch";
+        let is_unclear = classed.class() == ErrorClass::InvalidJob || classed.code() == codes::SHUFFLE_FETCH;
         if !is_unclear {
             return Self::from(classed);
         }

@@ -14,6 +14,7 @@ const INLINE_BYTES: usize = 8 << 20;
 pub(super) struct Outputs {
     outputs: BTreeMap<u64, HeldOutput>,
     inline_bytes: usize,
+    shuffle_bytes: u64,
 }
 
 impl Outputs {
@@ -25,15 +26,22 @@ impl Outputs {
             return;
         }
         self.inline_bytes = inline_bytes;
-        let status = Some(TaskStatus { seq: 0, ..status.clone() });
-        self.outputs.insert(task.attempt, HeldOutput { status, lineage });
+        let held = HeldOutput { status: Some(TaskStatus { seq: 0, ..status.clone() }), lineage };
+        self.shuffle_bytes = self.shuffle_bytes.saturating_add(shuffle_bytes(&held));
+        self.outputs.insert(task.attempt, held);
     }
 
     /// The master does not want this attempt.
     pub(super) fn forget(&mut self, attempt: u64) {
         if let Some(held) = self.outputs.remove(&attempt) {
             self.inline_bytes = self.inline_bytes.saturating_sub(inline_bytes(&held));
+            self.shuffle_bytes = self.shuffle_bytes.saturating_sub(shuffle_bytes(&held));
         }
+    }
+
+    /// Bytes of the shuffle files of all of them.
+    pub(super) const fn shuffle_bytes(&self) -> u64 {
+        self.shuffle_bytes
     }
 
     /// All of them, in the order of the attempts, but for rows that do not fit into `room`, which they take.
@@ -49,6 +57,13 @@ impl Outputs {
     }
 }
 
+fn shuffle_bytes(held: &HeldOutput) -> u64 {
+    match held.status.as_ref().and_then(|status| status.outcome.as_ref()) {
+        Some(Outcome::Done(done)) => done.outputs.iter().map(|output| output.num_bytes).sum(),
+        Some(Outcome::Failed(_) | Outcome::Cancelled(_)) | None => 0,
+    }
+}
+
 fn inline_bytes(held: &HeldOutput) -> usize {
     match held.status.as_ref().and_then(|status| status.outcome.as_ref()) {
         Some(Outcome::Done(done)) => done.inline_ipc.len(),
@@ -58,7 +73,7 @@ fn inline_bytes(held: &HeldOutput) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use lake_proto::v1::{Ack, TaskDone, TaskRef};
+    use lake_proto::v1::{Ack, ShuffleOutput, TaskDone, TaskRef};
 
     use super::*;
 
@@ -74,6 +89,23 @@ mod tests {
     fn attempts(outputs: &Outputs) -> Vec<(u64, u64)> {
         let number = |held: &HeldOutput| held.status.as_ref().and_then(|status| status.task.as_ref()).unwrap().attempt;
         outputs.all(&mut { usize::MAX }).iter().map(|held| (number(held), held.lineage)).collect()
+    }
+
+    #[test]
+    fn shuffle_files_are_counted_as_long_as_they_are_held() {
+        let written = |bytes: &[u64]| {
+            let outputs = bytes.iter().map(|bytes| ShuffleOutput { num_bytes: *bytes, ..ShuffleOutput::default() });
+            Outcome::Done(TaskDone { outputs: outputs.collect(), ..TaskDone::default() })
+        };
+        let mut outputs = Outputs::default();
+        assert_eq!(outputs.shuffle_bytes(), 0);
+        outputs.keep(&status(1, written(&[10, 20])), 5);
+        outputs.keep(&status(2, written(&[5])), 5);
+        outputs.keep(&status(3, done(7)), 5);
+        assert_eq!(outputs.shuffle_bytes(), 35, "rows are in memory and not in files");
+        outputs.forget(1);
+        outputs.forget(1);
+        assert_eq!(outputs.shuffle_bytes(), 5);
     }
 
     #[test]

@@ -121,7 +121,7 @@ pub(crate) fn after_fetch_failure(
     }
     Verdict::Fail(Fault::new(
         ErrorClass::Unavailable,
-        "shuffle-fetch",
+        codes::SHUFFLE_FETCH,
         format!(
             "output of stage {producer} could not be read {} times, the last time from worker {holder} ({fault}): \
              check that workers reach each other's flight ports, then run the job again",

@@ -160,6 +160,12 @@ pub(super) fn register(worker_id: &str, grpc_port: u16, drivers: Vec<v1::Running
         is_draining: false,
         drain_timeout_ms: 60_000,
         reports_held: false,
+        version: "0.0.1".to_owned(),
+        settings: vec![v1::EffectiveSetting {
+            key: "cores".to_owned(),
+            value: "2".to_owned(),
+            origin: "flag".to_owned(),
+        }],
     }
 }
 
@@ -340,8 +346,12 @@ impl WorkerLogs for FakeLogs {
     type ReadLogStream = tokio_stream::Once<Result<v1::LogChunk, Status>>;
 
     async fn read_log(&self, request: Request<v1::ReadLogRequest>) -> Result<Response<Self::ReadLogStream>, Status> {
-        let v1::ReadLogRequest { driver_id, stream, offset, follow } = request.into_inner();
-        let data = format!("{driver_id} {stream} from {offset}, follow {follow}").into_bytes().into();
+        let v1::ReadLogRequest { driver_id, stream, offset, follow, tail_bytes } = request.into_inner();
+        let mut data = format!("{driver_id} {stream} from {offset}, follow {follow}");
+        if tail_bytes > 0 {
+            data.push_str(&format!(", the last {tail_bytes}"));
+        }
+        let data = data.into_bytes().into();
         Ok(Response::new(tokio_stream::once(Ok(v1::LogChunk { data, offset }))))
     }
 }

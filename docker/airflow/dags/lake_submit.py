@@ -1,0 +1,45 @@
+"""The customers pipeline, and the shop's orders of the day, with lake-submit in a BashOperator.
+
+A try of a task that was cut off, because the host of Airflow's worker went away, goes on with the run that it had
+submitted: its id is made of the task's run, and the same id is never run twice. A run that has failed is submitted anew.
+"""
+import datetime
+import uuid
+
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.sdk import DAG
+
+from lake_retries import BY_EXIT_CODE
+
+# A task that is killed in Airflow ends its run. `wait` returns with the job's exit code, which the retries follow.
+COMMAND = """
+for id in {{ submissions(ti) }}; do
+    lake-submit --output json --status "$id" 2>/dev/null | grep -qE '"state": "(FAILED|KILLED|ERROR)"' || break
+done
+trap 'lake-submit --kill "$id"; exit 7' TERM
+lake-submit --submission-id "$id" %s &
+wait $!
+"""
+
+
+def submissions(ti):
+    """The ids of a task's runs, the first for its first try."""
+    name = f"{ti.dag_id}/{ti.run_id}/{ti.task_id}"
+    return " ".join(str(uuid.uuid5(uuid.NAMESPACE_OID, f"{name}/{number}")) for number in range(1, 10))
+
+
+def job(task, arguments):
+    return BashOperator(task_id=task, bash_command=COMMAND % arguments)
+
+
+with DAG(
+    "lake_submit",
+    schedule="@daily",
+    start_date=datetime.datetime(2026, 9, 1),
+    catchup=False,
+    max_active_runs=1,
+    default_args=BY_EXIT_CODE,
+    user_defined_macros={"submissions": submissions},
+    doc_md=__doc__,
+):
+    job("customers", "/jobs/customers/job.toml") >> job("shop", "--param ds={{ ds }} /jobs/shop/job.toml")

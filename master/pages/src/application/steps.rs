@@ -1,0 +1,113 @@
+//! Steps with what they read and wrote. Pure.
+
+use lake_proto::quantity::{bytes, counted, noun};
+use lake_record::{QueryState, StageRecord, StepRecord};
+
+use super::{Application, step_id};
+use crate::html::Column::{Instant, Number, Text};
+use crate::html::{
+    Html, badge, dash, duration, element, failure, instant, link, meter, nowrap, number, quantity_of_bytes, section,
+    span, table, text, under,
+};
+use crate::link as to;
+
+pub(super) fn steps(application: &Application<'_>) -> Html {
+    let steps = &application.record.steps;
+    let rows = steps.iter().enumerate().map(|(index, step)| row(application, index, step)).collect();
+    let columns = [
+        Text("Table"),
+        Text("State"),
+        Number("Rows in"),
+        Number("Rows out"),
+        Number("Bytes"),
+        Number("Files"),
+        Number("Version"),
+        Instant("Started"),
+        Number("Duration"),
+        Text("Expectations"),
+    ];
+    let body = table("Steps", &columns, rows, "No step has started yet.");
+    section("steps", "Steps", steps.len().to_string(), &[body])
+}
+
+fn row(application: &Application<'_>, index: usize, step: &StepRecord) -> Vec<Html> {
+    let name = element("strong", &[("id", &step_id(index))], &[link(&to::table(&step.table), &step.table)]);
+    let mut cell = vec![name];
+    if !step.mode.is_empty() {
+        cell.push(under("soft small", text(&step.mode)));
+    }
+    let queries = application.record.queries_of(&step.table);
+    for query in queries.filter(|query| query.state == QueryState::Running) {
+        let href = to::query(&application.record.summary.app_id, &query.query_id);
+        cell.extend(query.stages.iter().map(|stage| progress(stage, &href)));
+    }
+    if let Some(fault) = &step.failure {
+        cell.push(failure(fault));
+    }
+    let elapsed = match step.elapsed_ms(application.now_ms) {
+        0 => dash(),
+        ms => nowrap(duration(ms)),
+    };
+    let mut row = vec![cell.into_iter().collect(), badge(&step.state)];
+    if step.state == "PENDING" {
+        row.extend(std::iter::repeat_with(dash).take(4));
+    } else {
+        row.extend([
+            number(step.rows_in),
+            number(step.rows_out),
+            quantity_of_bytes(step.bytes_out),
+            number(step.files),
+        ]);
+    }
+    row.extend([versions(step), instant(step.started_at_ms), elapsed, expectations(step)]);
+    row
+}
+
+/// `3 → 4`.
+pub(crate) fn versions(step: &StepRecord) -> Html {
+    match (step.version_before, step.version) {
+        (Some(before), Some(after)) => nowrap(format!("{before} → {after}")),
+        (None, Some(after)) => nowrap(format!("→ {after}")),
+        (Some(before), None) => nowrap(format!("{before} →")),
+        (None, None) => dash(),
+    }
+}
+
+fn progress(stage: &StageRecord, href: &str) -> Html {
+    let totals = stage.totals();
+    let failed = match stage.failed().count() {
+        0 => String::new(),
+        some => format!(" · {}", counted(some, "failed attempt")),
+    };
+    let label = format!(
+        "stage {}: {} of {} {}, {} running · {} · {}{failed}",
+        stage.stage_id,
+        stage.tasks_done,
+        stage.tasks,
+        noun(u64::from(stage.tasks), "task", "tasks"),
+        stage.running(),
+        counted(totals.rows, "row"),
+        bytes(totals.bytes)
+    );
+    let bar = meter(u64::from(stage.tasks_done), u64::from(stage.tasks), &label);
+    under("stage", element("a", &[("href", href)], &[bar]))
+}
+
+/// How many hold, and what was violated.
+fn expectations(step: &StepRecord) -> Html {
+    if step.expectations.is_empty() {
+        return dash();
+    }
+    let holds = step.expectations.iter().filter(|found| found.violations == 0).count();
+    let mut cell = Vec::new();
+    if holds > 0 {
+        cell.push(under("nowrap", span("good", format!("✓ {holds} {}", if holds == 1 { "holds" } else { "hold" }))));
+    }
+    for found in step.expectations.iter().filter(|found| found.violations > 0) {
+        let sign = if found.action == "fail" { "bad" } else { "warn" };
+        let words =
+            format!("✕ {}: {} violated ({})", found.name, lake_proto::quantity::count(found.violations), found.action);
+        cell.push(under("", span(sign, words)));
+    }
+    cell.into_iter().collect()
+}
