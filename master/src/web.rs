@@ -2,6 +2,7 @@
 
 mod api;
 mod html;
+mod kill;
 mod metrics;
 mod pages;
 mod relay;
@@ -10,19 +11,31 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
+use lake_http::{Guard, Hosts, Limits, guard, refusal_in_text};
+use lake_proto::Fault;
 use lake_proto::web::{ASSETS, Asset, HARDENING, content_security};
 use lake_raft::Role;
 
-pub(crate) use self::relay::Relayed;
+pub(crate) use self::kill::kill_token;
+pub(crate) use self::relay::{RELAYED_HEADERS, Relayed};
 use crate::master::Master;
 
+/// Asked for under whatever name a scheduler or a scraper has for this master.
+const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+
 /// Everything on --webui-port.
-pub(crate) fn router(master: Arc<Master>) -> Router {
-    own_router(Arc::clone(&master)).layer(from_fn_with_state(master, relay::relay)).layer(map_response(harden))
+pub(crate) fn router(master: Arc<Master>, hosts: Hosts) -> Router {
+    let router = own_router(Arc::clone(&master)).layer(from_fn_with_state(master, relay::relay));
+    let guarded = guard(router, Guard { hosts, any_host: &PROBES, limits: Limits::default(), refusal });
+    guarded.layer(map_response(harden))
+}
+
+fn refusal(uri: &Uri, status: StatusCode, fault: &Fault) -> Response {
+    if uri.path().starts_with("/api/") { api::failed_as(status, fault) } else { refusal_in_text(uri, status, fault) }
 }
 
 /// What this master knows itself.
@@ -34,6 +47,7 @@ pub(crate) fn own_router(master: Arc<Master>) -> Router {
     assets
         .route("/", get(pages::cluster))
         .route("/applications/{id}", get(pages::application))
+        .route("/applications/{id}/kill", post(kill::by_form))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics::text))

@@ -4,13 +4,16 @@
 //! Never here: what a page shows.
 
 /// Headers of every answer, names in lower case; [`content_security`] gives one more.
+///
+/// The referrer goes to ourselves alone. It must go there: under `no-referrer` a browser also hides the origin of a form
+/// (`Origin: null`), and a form of our own could not be told from another site's.
 pub const HARDENING: [(&str, &str); 3] =
-    [("x-content-type-options", "nosniff"), ("referrer-policy", "no-referrer"), ("cache-control", "no-store")];
+    [("x-content-type-options", "nosniff"), ("referrer-policy", "same-origin"), ("cache-control", "no-store")];
 
-/// A page takes style, script, icon and its own fresh content from where it came from, and nothing from elsewhere or
-/// from within: text that became markup in spite of [`escape`] would be dead.
+/// A page takes style, script, icon and its own fresh content from where it came from, sends its forms there, and nothing
+/// comes from elsewhere or from within: text that became markup in spite of [`escape`] would be dead.
 const PAGE_SECURITY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \
-     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+     base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 const OTHER_SECURITY: &str = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The `content-security-policy` of an answer with this content type.
@@ -88,7 +91,9 @@ mod tests {
             let policy = content_security(content_type);
             assert!(policy.starts_with("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{policy}");
             assert!(!policy.contains("unsafe") && !policy.contains("http"), "{policy}");
-            assert_eq!(policy.contains("script-src 'self'"), content_type.starts_with("text/html"), "{content_type}");
+            for allowed in ["script-src 'self'", "form-action 'self'"] {
+                assert_eq!(policy.contains(allowed), content_type.starts_with("text/html"), "{content_type}");
+            }
         }
     }
 

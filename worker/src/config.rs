@@ -43,6 +43,9 @@ pub struct Config {
     pub flight_port: u16,
     /// HTTP port of the page, health and metrics; 0 takes a free one.
     pub webui_port: u16,
+    /// Names beside its own under which the page is asked for; one that begins with a dot stands for all below it, `*` for
+    /// all.
+    pub webui_allowed_hosts: Vec<String>,
     /// Tasks at once. At least 1.
     pub cores: u32,
     /// Memory that tasks and drivers share. At least 512 MiB.
@@ -98,6 +101,10 @@ struct Flags {
     /// HTTP port of the page, 0 for any [default: 8081]
     #[arg(long, env = "LAKE_WORKER_WEBUI_PORT")]
     webui_port: Option<u16>,
+    /// More names under which the page may be asked for, separated by commas: another name in 'Host' is refused.
+    /// '.example.org' is every name below, '*' every name [default: none]
+    #[arg(long, env = "LAKE_WORKER_WEBUI_ALLOWED_HOSTS", value_name = "NAMES")]
+    webui_allowed_hosts: Option<String>,
     /// Tasks at once [default: all cores]
     #[arg(short, long, env = "LAKE_WORKER_CORES")]
     cores: Option<u32>,
@@ -140,6 +147,7 @@ struct FileConfig {
     port: Option<u16>,
     flight_port: Option<u16>,
     webui_port: Option<u16>,
+    webui_allowed_hosts: Option<String>,
     cores: Option<u32>,
     memory: Option<String>,
     work_dir: Option<PathBuf>,
@@ -178,6 +186,12 @@ fn effective(matches: &ArgMatches) -> Result<Request, Fault> {
         port: picked.pick("port", flags.port, file.port, || 7078),
         flight_port: picked.pick("flight_port", flags.flight_port, file.flight_port, || 7079),
         webui_port: picked.pick("webui_port", flags.webui_port, file.webui_port, || 8081),
+        webui_allowed_hosts: listed(&picked.pick(
+            "webui_allowed_hosts",
+            flags.webui_allowed_hosts,
+            file.webui_allowed_hosts,
+            String::new,
+        )),
         cores: picked.pick("cores", flags.cores, file.cores, || cores),
         memory_bytes: quantity::parse_bytes(&picked.pick("memory", flags.memory, file.memory, || memory.to_string()))
             .map_err(|why| invalid(format!("memory: {why}")))?,
@@ -199,6 +213,11 @@ fn effective(matches: &ArgMatches) -> Result<Request, Fault> {
     }
     validate(&config)?;
     Ok(Request::Run(config))
+}
+
+/// The names between commas.
+fn listed(names: &str) -> Vec<String> {
+    names.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 struct Picked<'a> {
@@ -265,7 +284,7 @@ mod tests {
     fn flags_win_over_the_file_and_the_file_over_defaults() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("worker.toml");
-        fs::write(&path, "cores = 3\nmemory = \"2g\"\nmaster = \"spark://m:1\"\nwork_dir_ttl = \"1h\"\n").unwrap();
+        fs::write(&path, "cores = 3\nmemory = \"2g\"\nmaster = \"spark://m:1\"\nwork_dir_ttl = \"1h\"\nwebui_allowed_hosts = \"h5, .example.org\"\n").unwrap();
         let file = path.to_str().unwrap();
         let Request::Run(config) = parse(&["-h", "10.0.0.1", "-c", "5", "-p", "0", "--config", file]).unwrap() else {
             panic!("expected a run");
@@ -273,6 +292,7 @@ mod tests {
         assert_eq!(config.host, "10.0.0.1");
         assert_eq!((config.cores, config.memory_bytes), (5, 2 << 30));
         assert_eq!((config.port, config.flight_port, config.webui_port), (0, 7079, 8081));
+        assert_eq!(config.webui_allowed_hosts, ["h5", ".example.org"]);
         assert_eq!(config.master_url, "spark://m:1");
         assert_eq!(config.work_dir_ttl, Duration::from_secs(3600));
         assert_eq!(config.drain_timeout, Duration::from_secs(60));

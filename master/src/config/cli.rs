@@ -39,9 +39,16 @@ struct Flags {
     /// HTTP port of the page, /api/v1, /metrics, /healthz and /readyz; 0 takes a free one [default: 8080]
     #[arg(long, env = "LAKE_MASTER_WEBUI_PORT")]
     webui_port: Option<u16>,
-    /// Port of Spark's submission REST API (not served by this version)
+    /// More names under which the page, /api/v1 and the REST port may be asked for, separated by commas: another name in
+    /// 'Host' is refused. '.example.org' is every name below, '*' every name [default: none]
+    #[arg(long, env = "LAKE_MASTER_WEBUI_ALLOWED_HOSTS", value_name = "NAMES")]
+    webui_allowed_hosts: Option<String>,
+    /// Port of Spark's submission REST API; 0 takes a free one [default: 6066]
     #[arg(long, env = "LAKE_MASTER_REST_PORT")]
     rest_port: Option<u16>,
+    /// Do not serve Spark's submission REST API
+    #[arg(long, env = "LAKE_MASTER_NO_REST")]
+    no_rest: bool,
     /// Directory of the replicated log [default: lake-master-data]
     #[arg(long, env = "LAKE_MASTER_DATA_DIR", value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -102,7 +109,9 @@ struct FileKeys {
     host: Option<String>,
     port: Option<u16>,
     webui_port: Option<u16>,
+    webui_allowed_hosts: Option<String>,
     rest_port: Option<u16>,
+    no_rest: Option<bool>,
     data_dir: Option<PathBuf>,
     id: Option<u64>,
     peers: Option<String>,
@@ -162,19 +171,23 @@ where
     let list = effective!(peers, String::new());
     let join = flags.join || file.join.unwrap_or(default.join);
     dump.push(("join", join.to_string(), origin("join", file.join.is_some())));
+    let no_rest = flags.no_rest || file.no_rest.unwrap_or(default.rest_port.is_none());
+    dump.push(("no_rest", no_rest.to_string(), origin("no_rest", file.no_rest.is_some())));
+    let rest_port = effective!(rest_port, default.rest_port.unwrap_or_default());
     let config = Config {
         peers: group(flags.id.or(file.id).unwrap_or(default.id), &list, join)?,
         join,
         host: effective!(host, default.host),
         port: effective!(port, default.port),
         webui_port: effective!(webui_port, default.webui_port),
+        webui_allowed_hosts: listed(&effective!(webui_allowed_hosts, default.webui_allowed_hosts.join(","))),
+        rest_port: (!no_rest).then_some(rest_port),
         data_dir: effective!(data_dir, default.data_dir),
         id: effective!(id, default.id),
         max_queued_applications: effective!(max_queued_applications, default.max_queued_applications),
         log_format: effective!(log_format, default.log_format),
         log_level: effective!(log_level, default.log_level),
     };
-    refuse_later("--rest-port", flags.rest_port.or(file.rest_port).is_some())?;
     refuse_later("--history-dir", flags.history_dir.or(file.history_dir).is_some())?;
     if config.host.is_empty() {
         return Err(invalid("--host is empty: expected a name or an address".to_owned()));
@@ -196,6 +209,11 @@ fn read(path: &Path) -> Result<FileKeys, Fault> {
         .map_err(|error| invalid(format!("config file {} cannot be read: {error}", path.display())))?;
     toml::from_str(&text)
         .map_err(|error| invalid(format!("config file {}: {}", path.display(), error.to_string().trim_end())))
+}
+
+/// The names between commas.
+fn listed(names: &str) -> Vec<String> {
+    names.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 /// The masters in `1@h1:7077,2@h2:7077,3@h3:7077`.

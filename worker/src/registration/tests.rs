@@ -102,6 +102,7 @@ async fn cluster() -> Cluster {
         port: 0,
         flight_port: 0,
         webui_port: 0,
+        webui_allowed_hosts: Vec::new(),
         cores: 2,
         memory_bytes: 1 << 30,
         work_dir: directory.path().join("work"),
