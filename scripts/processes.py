@@ -140,7 +140,7 @@ class Cluster:
     def start_master(self, at):
         port, http = self.ports[at]
         group = ["--id", at + 1, "--peers", self.peers] if len(self.ports) > 1 else []
-        command = [BIN / "lake-master", "-h", self.host(at), "-p", port, "--webui-port", http, *group,
+        command = [BIN / "lake-master", "-h", self.host(at), "-p", port, "--webui-port", http, "--rest-port", 0, *group,
                    "--data-dir", self.folder / f"master-{at}", *self.master_options]
         self.masters[at] = Daemon(self.on_host(at, command), self.folder / f"master-{at}.log", self.environment)
 
@@ -209,7 +209,15 @@ class Cluster:
 
     def listed(self):
         """Every application that the masters keep."""
-        return wait_for("the list of applications", lambda: self.get("/api/v1/applications", self.leader()))
+        listed = []
+        while True:
+            def part():
+                found = self.get(f"/api/v1/applications?limit=1000&offset={len(listed)}", self.leader())
+                return None if found is None else (found,)
+            more, = wait_for("the list of applications", part)
+            listed += more
+            if len(more) < 1000:
+                return listed
 
     def ended(self, driver, seconds=180):
         """The status with which a submission has ended."""

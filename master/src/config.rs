@@ -27,6 +27,11 @@ pub struct Config {
     pub port: u16,
     /// Port of the page, the API and the metrics; 0 takes a free one. Default 8080.
     pub webui_port: u16,
+    /// Names beside its own under which the page, the API and the REST port are asked for; one that begins with a dot
+    /// stands for all below it, `*` for all. Default empty.
+    pub webui_allowed_hosts: Vec<String>,
+    /// Port of Spark's submission REST API; 0 takes a free one, `None` serves none. Default 6066.
+    pub rest_port: Option<u16>,
     /// Where the replicated log is. Default `lake-master-data`.
     pub data_dir: PathBuf,
     /// Where the records of applications that have ended are: a directory, or a URL with the scheme `file` or `s3`. The
@@ -68,6 +73,8 @@ impl Default for Config {
             host: "127.0.0.1".to_owned(),
             port: 7077,
             webui_port: 8080,
+            webui_allowed_hosts: Vec::new(),
+            rest_port: Some(6066),
             data_dir: PathBuf::from("lake-master-data"),
             history_dir: None,
             history_max_age: Duration::from_secs(30 * 86_400),

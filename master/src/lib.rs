@@ -1,10 +1,11 @@
 //! The master daemon: accepts submissions, keeps them in a replicated log, places drivers, hosts the scheduler, shows
 //! it all.
 //!
-//! Lives here: the leader loop, effects, gRPC services, pages, records of applications and their history. Never here: what
-//! commands mean (`lake-master-core`), plans and tasks (`lake-scheduler`). Edge.
+//! Lives here: the leader loop, effects, gRPC services, pages, APIs, records of applications and their history. Never here:
+//! what commands mean (`lake-master-core`), plans and tasks (`lake-scheduler`). Edge.
 #![warn(missing_docs)]
 
+mod at_leader;
 mod clock;
 pub mod config;
 mod confirmation;
@@ -17,6 +18,7 @@ pub mod operate;
 mod progress;
 mod records;
 mod reign;
+mod rest;
 mod rpc;
 mod server;
 mod web;

@@ -53,7 +53,8 @@ async fn serve(config: &Config) -> Result<(), Fault> {
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut server = lake_master::start(config).await?;
-    print(&format!("listening grpc {}\nlistening http {}\n", server.grpc_address, server.http_address))?;
+    let rest = server.rest_address.map(|address| format!("listening rest {address}\n")).unwrap_or_default();
+    print(&format!("listening grpc {}\nlistening http {}\n{rest}", server.grpc_address, server.http_address))?;
     let ended = tokio::select! {
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),

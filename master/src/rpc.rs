@@ -3,7 +3,7 @@
 mod drivers;
 mod members;
 mod pages;
-mod submissions;
+pub(crate) mod submissions;
 mod workers;
 
 use std::pin::Pin;

@@ -5,19 +5,21 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
+use axum::Router;
+use lake_http::{Hosts, Limits, host_of, own_host_name};
 use lake_master_core::QueueBound;
 use lake_proto::{ErrorClass, Fault};
-use lake_raft::{PeersService, RaftThread, Role, Starting};
+use lake_raft::{PeersService, Raft, RaftThread, Role, Starting};
 use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
 
 use crate::config::{Config, check_place};
 use crate::history::{self, History};
 use crate::leader;
 use crate::master::Master;
-use crate::{rpc, web};
+use crate::{rest, rpc, web};
 
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -31,6 +33,8 @@ pub struct Server {
     pub grpc_address: SocketAddr,
     /// Where HTTP is.
     pub http_address: SocketAddr,
+    /// Where Spark's submission API is, unless it is not served.
+    pub rest_address: Option<SocketAddr>,
     master: Arc<Master>,
     /// Empty until this master belongs to a group.
     raft: Arc<Mutex<Option<RaftThread>>>,
@@ -45,7 +49,12 @@ pub struct Server {
 pub async fn start(config: &Config) -> Result<Server, Fault> {
     let grpc = bind(config, config.port, "--port").await?;
     let http = bind(config, config.webui_port, "--webui-port").await?;
+    let rest = match config.rest_port {
+        Some(port) => Some(bind(config, port, "--rest-port").await?),
+        None => None,
+    };
     let (grpc_address, http_address) = (local(&grpc)?, local(&http)?);
+    let rest_address = rest.as_ref().map(local).transpose()?;
     check_place(config, grpc_address).await?;
 
     let options = lake_raft::Options {
@@ -59,6 +68,7 @@ pub async fn start(config: &Config) -> Result<Server, Fault> {
     let (raft, peers, starting) = opened.map_err(|error| unreadable(&config.data_dir, &error))??;
     let reachable_host = (!grpc_address.ip().is_unspecified()).then(|| url_host(&config.host));
     let queue = QueueBound::of(config.max_queued_applications);
+    let hosts = hosts(config, &raft);
     let history = History::open(&config.history_location(), config.retention())?;
     let settings = config.effective.iter().cloned().map(Into::into).collect();
     let master = Master::new(raft, config.id, reachable_host, grpc_address.port(), queue, history, settings);
@@ -68,7 +78,10 @@ pub async fn start(config: &Config) -> Result<Server, Fault> {
 
     let mut servers = JoinSet::new();
     servers.spawn(serve_grpc(Arc::clone(&master), peers, grpc));
-    servers.spawn(serve_http(Arc::clone(&master), http));
+    servers.spawn(serve_http(web::router(Arc::clone(&master), hosts.clone()), http, master.stop.clone()));
+    if let Some(listener) = rest {
+        servers.spawn(serve_http(rest::router(Arc::clone(&master), hosts), listener, master.stop.clone()));
+    }
     servers.spawn(lead(Arc::clone(&master)));
     let raft = Arc::default();
     let is_alone = config.peers.len() <= 1 && !config.join;
@@ -88,7 +101,7 @@ pub async fn start(config: &Config) -> Result<Server, Fault> {
             Ok(())
         });
     }
-    let server = Server { grpc_address, http_address, master, raft, servers };
+    let server = Server { grpc_address, http_address, rest_address, master, raft, servers };
     if is_alone {
         server.wait_for_leadership().await?;
     }
@@ -121,6 +134,11 @@ impl Server {
                 format!("this master did not get to lead within {} s", LEADERSHIP_TIMEOUT.as_secs()),
             )),
         }
+    }
+
+    #[cfg(test)]
+    fn kill_token(&self, app_id: &str) -> Option<String> {
+        web::kill_token(&self.master, app_id)
     }
 
     /// Waits until a server ends by itself, which only happens when it fails.
@@ -191,17 +209,18 @@ async fn serve_grpc(master: Arc<Master>, peers: PeersService, listener: TcpListe
         .map_err(|error| internal(format!("the gRPC server ended: {error}")))
 }
 
-async fn serve_http(master: Arc<Master>, listener: TcpListener) -> Result<(), Fault> {
-    let stop = master.stop.clone();
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::trace!("nodelay: {error}");
-        }
-    });
-    axum::serve(listener, web::router(master))
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await
-        .map_err(|error| internal(format!("the HTTP server ended: {error}")))
+async fn serve_http(router: Router, listener: TcpListener, stop: CancellationToken) -> Result<(), Fault> {
+    let served = lake_http::serve(listener, router, Limits::default(), stop).await;
+    served.map_err(|error| internal(format!("the HTTP server ended: {error}")))
+}
+
+/// The names under which this master is asked by HTTP: its own, those of its host, those of its group, who may show its
+/// pages, and what the operator adds.
+fn hosts(config: &Config, raft: &Raft) -> Hosts {
+    let own = [Some(config.host.clone()), own_host_name()].into_iter().flatten();
+    let raft = raft.clone();
+    let is_a_master = move |name: &str| raft.members().iter().any(|member| host_of(&member.address) == name);
+    Hosts::new(own.chain(config.webui_allowed_hosts.iter().cloned()), is_a_master)
 }
 
 async fn bind(config: &Config, port: u16, flag: &str) -> Result<TcpListener, Fault> {

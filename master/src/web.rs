@@ -4,6 +4,7 @@
 mod api;
 mod environment;
 mod events;
+mod kill;
 mod logs;
 mod metrics;
 mod pages;
@@ -16,24 +17,36 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
+use lake_http::{Guard, Hosts, Limits, guard, refusal_in_text};
 use lake_pages::route;
+use lake_proto::Fault;
 use lake_proto::web::{Asset, HARDENING, content_security};
 use lake_raft::Role;
 
 pub(crate) use self::events::MOST_LISTENERS;
-pub(crate) use self::relay::Relayed;
+pub(crate) use self::kill::kill_token;
+pub(crate) use self::relay::{RELAYED_HEADERS, Relayed};
 use crate::master::Master;
 
+/// Asked for under whatever name a scheduler or a scraper has for this master.
+const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+
 /// Everything on --webui-port.
-pub(crate) fn router(master: Arc<Master>) -> Router {
+pub(crate) fn router(master: Arc<Master>, hosts: Hosts) -> Router {
     // Not for other masters: a stream has no end, and each of them knows when its own visitors should look again.
     let events = Router::new().route(route::EVENTS, get(events::stream)).with_state(Arc::clone(&master));
     let pages = own_router(Arc::clone(&master)).merge(events);
-    pages.layer(from_fn_with_state(master, relay::relay)).layer(map_response(harden))
+    let router = pages.layer(from_fn_with_state(master, relay::relay));
+    let guarded = guard(router, Guard { hosts, any_host: &PROBES, limits: Limits::default(), refusal });
+    guarded.layer(map_response(harden))
+}
+
+fn refusal(uri: &Uri, status: StatusCode, fault: &Fault) -> Response {
+    if uri.path().starts_with("/api/") { api::failed_as(status, fault) } else { refusal_in_text(uri, status, fault) }
 }
 
 /// What this master knows itself.
@@ -45,6 +58,7 @@ pub(crate) fn own_router(master: Arc<Master>) -> Router {
     assets
         .route(route::CLUSTER, get(pages::cluster))
         .route(route::APPLICATION, get(pages::application))
+        .route("/applications/{id}/kill", post(kill::by_form))
         .route(route::QUERY, get(pages::query))
         .route(route::LOGS, get(logs::page))
         .route(route::LOG_TEXT, get(logs::text))

@@ -4,8 +4,11 @@
 //! Never here: what a page shows.
 
 /// Headers of every answer, names in lower case; [`content_security`] gives one more.
+///
+/// The referrer goes to ourselves alone. It must go there: under `no-referrer` a browser also hides the origin of a form
+/// (`Origin: null`), and a form of our own could not be told from another site's.
 pub const HARDENING: [(&str, &str); 3] =
-    [("x-content-type-options", "nosniff"), ("referrer-policy", "no-referrer"), ("cache-control", "no-store")];
+    [("x-content-type-options", "nosniff"), ("referrer-policy", "same-origin"), ("cache-control", "no-store")];
 
 /// A page takes style, script, icon and its own fresh content from where it came from, sends its forms there, and nothing
 /// comes from elsewhere or from within: text that became markup in spite of [`escape`] would be dead.

@@ -10,7 +10,7 @@ LINES = "silver/lines"
 
 def stages(cluster, done):
     """Whether a query runs of which `done` stages are over and the next one has begun."""
-    for job in cluster.get("/api/v1/applications?status=RUNNING") or []:
+    for job in cluster.get("/api/v1/applications?status=RUNNING&limit=1000") or []:
         for query in (cluster.get(f"/api/v1/applications/{job['app_id']}") or {"queries": []})["queries"]:
             over = [stage for stage in query["stages"] if stage["tasks_done"] == stage["tasks_total"]]
             begun = [stage for stage in query["stages"] if stage["tasks_running"]]
@@ -21,7 +21,7 @@ def stages(cluster, done):
 
 def alive(cluster):
     """How many workers the leader believes to live."""
-    return sum(worker["state"] == "ALIVE" for worker in cluster.get("/api/v1/workers") or [])
+    return sum(worker["state"] == "ALIVE" for worker in cluster.get("/api/v1/workers?limit=1000") or [])
 
 
 def options(arguments, warehouse, scale=0.3, job="lines.toml"):

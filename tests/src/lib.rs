@@ -3,7 +3,7 @@
 //!
 //! Rooms: [`process`] (starting and ending programs), [`cluster`] (workers and their [`masters`]), [`submit`] (`lake-submit`),
 //! [`postgres`], [`s3`], [`proxy`] (connections that break), [`oracle`] (reading tables back with Python's deltalake),
-//! [`http`] (our web pages), [`fixture`] (input files).
+//! [`http`] (our web pages), [`schema`] (whether JSON fits a schema), [`fixture`] (input files).
 //! Never here: mocks of our own daemons, sleeps; [`wait_for`] waits for conditions.
 
 pub mod cluster;
@@ -15,6 +15,7 @@ pub mod postgres;
 pub mod process;
 pub mod proxy;
 pub mod s3;
+pub mod schema;
 pub mod submit;
 
 use std::time::{Duration, Instant};

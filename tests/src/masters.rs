@@ -28,8 +28,16 @@ struct Member {
     process: Option<Process>,
     grpc: String,
     http: String,
+    rest: String,
     /// Started with `--join`.
     joins: bool,
+}
+
+impl Member {
+    fn new(grpc: String, joins: bool) -> Self {
+        let anywhere = || "127.0.0.1:0".to_owned();
+        Self { process: None, grpc, http: anywhere(), rest: anywhere(), joins }
+    }
 }
 
 impl Masters {
@@ -52,7 +60,7 @@ impl Masters {
         };
         for _ in 0..count {
             let grpc = if count > 1 { free_address()? } else { "127.0.0.1:0".to_owned() };
-            masters.members.push(Member { process: None, grpc, http: "127.0.0.1:0".to_owned(), joins: false });
+            masters.members.push(Member::new(grpc, false));
         }
         if count > 1 {
             let listed = masters.members.iter().enumerate();
@@ -88,6 +96,14 @@ impl Masters {
         Ok(&self.member(at)?.http)
     }
 
+    /// `host:port` of a master's REST port.
+    ///
+    /// # Errors
+    /// When there is no such master.
+    pub fn rest_address(&self, at: usize) -> Result<&str> {
+        Ok(&self.member(at)?.rest)
+    }
+
     /// A master's data directory.
     pub fn data_directory(&self, at: usize) -> PathBuf {
         self.directory.join(format!("master-{at}"))
@@ -118,9 +134,9 @@ impl Masters {
     pub fn run(&mut self, at: usize) -> Result<()> {
         let command = self.command(at)?;
         let mut process = Process::start(&format!("master-{at}"), command, &self.directory)?;
-        let (grpc, http) = (process.listening("grpc")?, process.listening("http")?);
+        let (grpc, http, rest) = (process.listening("grpc")?, process.listening("http")?, process.listening("rest")?);
         let member = self.members.get_mut(at).with_context(|| format!("no master {at}"))?;
-        (member.grpc, member.http, member.process) = (grpc, http, Some(process));
+        (member.grpc, member.http, member.rest, member.process) = (grpc, http, rest, Some(process));
         Ok(())
     }
 
@@ -142,7 +158,7 @@ impl Masters {
     pub fn join(&mut self) -> Result<usize> {
         let at = self.members.len();
         let grpc = free_address()?;
-        self.members.push(Member { process: None, grpc, http: "127.0.0.1:0".to_owned(), joins: true });
+        self.members.push(Member::new(grpc, true));
         self.run(at)?;
         Ok(at)
     }
@@ -230,6 +246,7 @@ impl Masters {
         let mut command = Command::new(binary("lake-master")?);
         command.envs(&self.environment).current_dir(&self.directory);
         command.args(["--host", "127.0.0.1", "--port", &port(&member.grpc), "--webui-port", &port(&member.http)]);
+        command.args(["--rest-port", &port(&member.rest)]);
         command.args(["--id", &(at + 1).to_string(), "--data-dir"]).arg(self.data_directory(at));
         if !self.peers.is_empty() {
             command.args(["--peers", &self.peers]);

@@ -46,6 +46,9 @@ pub struct Config {
     pub webui_port: u16,
     /// Where others reach it.
     pub advertised: Advertised,
+    /// Names beside its own under which the page is asked for; one that begins with a dot stands for all below it, `*` for
+    /// all.
+    pub webui_allowed_hosts: Vec<String>,
     /// Tasks at once. At least 1, at most 4 for each core of the host.
     pub cores: u32,
     /// Memory that tasks and drivers share. At least 512 MiB, at most twice the host's.
@@ -128,6 +131,10 @@ struct Flags {
     /// HTTP port that others reach, when it is mapped to --webui-port [default: --webui-port]
     #[arg(long, env = "LAKE_ADVERTISE_WEBUI_PORT", value_name = "PORT")]
     advertise_webui_port: Option<u16>,
+    /// More names under which the page may be asked for, separated by commas: another name in 'Host' is refused.
+    /// '.example.org' is every name below, '*' every name [default: none]
+    #[arg(long, env = "LAKE_WORKER_WEBUI_ALLOWED_HOSTS", value_name = "NAMES")]
+    webui_allowed_hosts: Option<String>,
     /// Tasks at once, at most 4 for each core of the host [default: all cores]
     #[arg(short, long, env = "LAKE_WORKER_CORES")]
     cores: Option<u32>,
@@ -174,6 +181,7 @@ struct FileConfig {
     advertise_port: Option<u16>,
     advertise_flight_port: Option<u16>,
     advertise_webui_port: Option<u16>,
+    webui_allowed_hosts: Option<String>,
     cores: Option<u32>,
     memory: Option<String>,
     work_dir: Option<PathBuf>,
@@ -233,6 +241,12 @@ fn effective(matches: &ArgMatches, here: &Host) -> Result<Request, Fault> {
         flight_port,
         webui_port,
         advertised,
+        webui_allowed_hosts: listed(&picked.pick(
+            "webui_allowed_hosts",
+            flags.webui_allowed_hosts,
+            file.webui_allowed_hosts,
+            String::new,
+        )),
         cores: picked.pick("cores", flags.cores, file.cores, || here.cores),
         memory_bytes: quantity::parse_bytes(&picked.pick("memory", flags.memory, file.memory, || memory.to_string()))
             .map_err(|why| invalid(format!("memory: {why}")))?,
@@ -262,6 +276,11 @@ fn effective(matches: &ArgMatches, here: &Host) -> Result<Request, Fault> {
     }
     validate(&config, here)?;
     Ok(Request::Run(Config { effective: picked.settings, ..config }))
+}
+
+/// The names between commas.
+fn listed(names: &str) -> Vec<String> {
+    names.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 struct Picked<'a> {
@@ -340,7 +359,7 @@ mod tests {
     fn flags_win_over_the_file_and_the_file_over_defaults() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("worker.toml");
-        fs::write(&path, "cores = 3\nmemory = \"2g\"\nmaster = \"spark://m:1\"\nwork_dir_ttl = \"1h\"\n").unwrap();
+        fs::write(&path, "cores = 3\nmemory = \"2g\"\nmaster = \"spark://m:1\"\nwork_dir_ttl = \"1h\"\nwebui_allowed_hosts = \"h5, .example.org\"\n").unwrap();
         let file = path.to_str().unwrap();
         let Request::Run(config) = parse(&["-h", "10.0.0.1", "-c", "5", "-p", "0", "--config", file]).unwrap() else {
             panic!("expected a run");
@@ -348,6 +367,7 @@ mod tests {
         assert_eq!(config.host, "10.0.0.1");
         assert_eq!((config.cores, config.memory_bytes), (5, 2 << 30));
         assert_eq!((config.port, config.flight_port, config.webui_port), (0, 7079, 8081));
+        assert_eq!(config.webui_allowed_hosts, ["h5", ".example.org"]);
         assert_eq!(config.master_url, "spark://m:1");
         assert_eq!(config.work_dir_ttl, Duration::from_secs(3600));
         assert_eq!(config.drain_timeout, Duration::from_secs(60));

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use arrow_flight::flight_service_server::FlightServiceServer;
-use axum::serve::ListenerExt;
 use futures::FutureExt;
+use lake_http::{Hosts, Limits, own_host_name};
 use lake_proto::channel::{MAX_MESSAGE_BYTES, master_addresses};
 use lake_proto::v1::worker_logs_server::WorkerLogsServer;
 use lake_proto::{ErrorClass, Fault};
@@ -120,7 +120,9 @@ impl Worker {
             "the flight server",
             serve_flight(flight, ShuffleFlight::new(work.shuffle(), tasks.fence().clone())),
         );
-        servers.start("the http server", serve_http(web, view));
+        let own = [Some(config.host.clone()), own_host_name()].into_iter().flatten();
+        let hosts = Hosts::new(own.chain(config.webui_allowed_hosts.iter().cloned()), |_| false);
+        servers.start("the http server", serve_http(web, view, hosts));
         servers.start("the sweep", sweep(work, config.work_dir_ttl, tasks.clone(), drivers.clone()));
         let registered = Parts::new(breaks);
         registered.start("the registration", registration.run());
@@ -265,12 +267,10 @@ async fn serve_flight(listener: TcpListener, service: ShuffleFlight) -> Result<(
     Server::builder().add_service(service).serve_with_incoming(incoming).await
 }
 
-async fn serve_http(listener: TcpListener, view: View) -> io::Result<()> {
-    let listener = listener.tap_io(|stream| {
-        // Without it every answer waits for the reader's delayed acknowledgement; a failure only costs time.
-        let _ = stream.set_nodelay(true);
-    });
-    axum::serve(listener, http::router(view)).await
+/// Until it is dropped.
+async fn serve_http(listener: TcpListener, view: View, hosts: Hosts) -> io::Result<()> {
+    let never = CancellationToken::new();
+    lake_http::serve(listener, http::router(view, hosts), Limits::default(), never).await
 }
 
 /// Sweeps the work directory now and every [`janitor::INTERVAL`].

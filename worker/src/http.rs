@@ -13,6 +13,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::map_response;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
+use lake_http::{Guard, Hosts, Limits, refusal_in_text};
 use lake_proto::quantity::counted;
 use lake_proto::web::{ASSETS, Asset, HARDENING, content_security};
 use tokio::sync::watch;
@@ -26,6 +27,9 @@ use crate::workdir::WorkDir;
 
 /// The end of a log that the page shows.
 const LOG_TAIL_BYTES: u64 = 1 << 20;
+
+/// Asked for under whatever name a scheduler or a scraper has for this worker.
+const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
 /// What the page shows.
 pub struct View {
@@ -47,21 +51,23 @@ pub struct View {
     pub started: Instant,
 }
 
-/// The routes.
-pub fn router(view: View) -> Router {
+/// The routes, for those who ask for one of these names.
+pub fn router(view: View, hosts: Hosts) -> Router {
     let mut assets = Router::new();
     for Asset { path, content_type, content } in ASSETS {
         assets = assets.route(path, get(move || async move { ([(header::CONTENT_TYPE, content_type)], content) }));
     }
-    assets
+    let routes = assets
         .route("/", get(show_page))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(show_metrics))
         .route("/logs/{driver}/{stream}", get(show_log))
         .fallback(show_missing)
-        .with_state(Arc::new(view))
-        .layer(map_response(guard))
+        .with_state(Arc::new(view));
+    let limits = Limits::default();
+    let guarded = lake_http::guard(routes, Guard { hosts, any_host: &PROBES, limits, refusal: refusal_in_text });
+    guarded.layer(map_response(guard))
 }
 
 /// Nothing that a driver printed may run in a browser.

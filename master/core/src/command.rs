@@ -117,6 +117,11 @@ pub enum Command {
         /// Which.
         worker: WorkerId,
     },
+    /// Drop applications on request. Those that have not ended, or are not known, stay as they are.
+    Forget {
+        /// Which.
+        apps: Vec<AppId>,
+    },
 }
 
 /// What a client sends.

@@ -76,7 +76,7 @@ pub enum Event {
         /// Why, when it was not success.
         fault: Option<Fault>,
     },
-    /// An old application was dropped to keep the state small.
+    /// An application was dropped, to keep the state small or on request.
     Forgotten {
         /// Which.
         app: AppId,

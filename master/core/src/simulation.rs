@@ -91,7 +91,7 @@ fn fault(random: &mut Random) -> Fault {
 }
 
 fn command(random: &mut Random, world: &World) -> Option<Command> {
-    let kind = random.below(18);
+    let kind = random.below(19);
     if kind < 3 {
         return Some(Command::Submit(submission(random)));
     }
@@ -123,6 +123,7 @@ fn command(random: &mut Random, world: &World) -> Option<Command> {
         13 => Command::Kill { app: random.pick(&world.apps)?.clone() },
         14 => Command::WorkerLost { worker, reason: "r".to_owned() },
         15 => Command::WorkerLeft { worker },
+        17 => Command::Forget { apps: vec![random.pick(&world.apps)?.clone(), random.pick(&world.apps)?.clone()] },
         16 => Command::PermitCommit {
             driver,
             epoch,

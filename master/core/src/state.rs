@@ -1,6 +1,6 @@
 //! What the masters agree on: ordered maps, counters, and the caps that keep it small. Pure.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use lake_proto::{AppId, DriverId, SubmissionId, WorkerId};
 use serde::{Deserialize, Serialize};
@@ -97,6 +97,11 @@ impl State {
         self.ended.iter().rev().filter_map(|app| self.applications.get(app))
     }
 
+    /// Applications that have ended and are kept, the oldest first.
+    pub fn ended(&self) -> impl ExactSizeIterator<Item = &AppId> {
+        self.ended.iter()
+    }
+
     /// How many wait.
     pub fn waiting_count(&self) -> usize {
         self.index.waiting().len()
@@ -157,13 +162,29 @@ impl State {
         self.ended.push_back(app.clone());
         while self.ended.len() > MAX_ENDED_APPLICATIONS {
             let Some(oldest) = self.ended.pop_front() else { break };
-            if let Some(forgotten) = self.applications.remove(&oldest) {
-                self.index.remove(&forgotten);
-                self.by_driver.remove(&forgotten.driver);
-                self.by_submission.remove(&forgotten.submission);
-            }
-            events.push(Event::Forgotten { app: oldest });
+            self.drop_ended(oldest, events);
         }
+    }
+
+    /// Drops those of the applications that have ended.
+    pub(crate) fn forget(&mut self, apps: &[AppId], events: &mut Vec<Event>) {
+        let apps: BTreeSet<&AppId> = apps.iter().collect();
+        let (gone, kept): (VecDeque<AppId>, VecDeque<AppId>) =
+            std::mem::take(&mut self.ended).into_iter().partition(|app| apps.contains(app));
+        self.ended = kept;
+        for app in gone {
+            self.drop_ended(app, events);
+        }
+    }
+
+    /// An application that is no longer among [`Self::ended`].
+    fn drop_ended(&mut self, app: AppId, events: &mut Vec<Event>) {
+        if let Some(forgotten) = self.applications.remove(&app) {
+            self.index.remove(&forgotten);
+            self.by_driver.remove(&forgotten.driver);
+            self.by_submission.remove(&forgotten.submission);
+        }
+        events.push(Event::Forgotten { app });
     }
 
     /// Drops the workers above the cap that are gone, the earliest first.

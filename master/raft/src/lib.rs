@@ -19,7 +19,7 @@ mod thread;
 mod wire;
 
 use std::sync::mpsc::{SyncSender, TrySendError};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use lake_master_core::{Command, Event, State};
@@ -83,6 +83,7 @@ pub struct Raft {
     state: Arc<RwLock<State>>,
     status: watch::Receiver<Status>,
     members: watch::Receiver<Directory>,
+    group_key: Arc<OnceLock<[u8; 32]>>,
 }
 
 impl Raft {
@@ -116,6 +117,13 @@ impl Raft {
             }
         }
         Err(no_quorum())
+    }
+
+    /// What every member of the group has, now and after any restart, and nobody else unless he speaks gRPC with them: it
+    /// follows from the random names of the data directories that the group was founded with. `None` before this member
+    /// belongs to a group.
+    pub fn group_key(&self) -> Option<[u8; 32]> {
+        self.group_key.get().copied()
     }
 
     /// Looks at the state. `look` must be short: commands wait for it.

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::thread::JoinHandle;
 
 use lake_master_core::{State, codec};
 use lake_proto::{ErrorClass, Fault, v1};
+use sha2::{Digest, Sha256};
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -50,6 +51,7 @@ pub struct Starting {
     requests: Receiver<Request>,
     status: watch::Sender<Status>,
     members: watch::Sender<Directory>,
+    group_key: Arc<OnceLock<[u8; 32]>>,
 }
 
 /// The raft thread itself, to wait for its end.
@@ -93,10 +95,16 @@ pub fn open(options: Options) -> Result<(Raft, PeersService, Starting), Fault> {
     let nowhere = Status { role: Role::NoQuorum, term: 0, applied: store.snapshot_at().index, leader: 0 };
     let (status, watch_status) = watch::channel(nowhere);
     let (members, watch_members) = watch::channel(options.peers.clone());
-    let raft =
-        Raft { mailbox: mailbox.clone(), state: Arc::clone(&state), status: watch_status, members: watch_members };
+    let group_key = Arc::default();
+    let raft = Raft {
+        mailbox: mailbox.clone(),
+        state: Arc::clone(&state),
+        status: watch_status,
+        members: watch_members,
+        group_key: Arc::clone(&group_key),
+    };
     let service = PeersService { desk: Arc::clone(&desk) };
-    Ok((raft, service, Starting { options, store, state, desk, mailbox, requests, status, members }))
+    Ok((raft, service, Starting { options, store, state, desk, mailbox, requests, status, members, group_key }))
 }
 
 impl Starting {
@@ -131,6 +139,9 @@ impl Starting {
     fn run(self) -> Result<RaftThread, Fault> {
         let identity = self.store.identity().clone();
         let cluster_id = identity.cluster_id.unwrap_or_default();
+        let key = Sha256::new().chain_update("lake group key\0").chain_update(&cluster_id).finalize();
+        // Only a member that has just started gets here, once.
+        let _ = self.group_key.set(key.into());
         let outbound = Outbound::default();
         let node =
             Node::new(self.store, self.state, ELECTION_TICKS..2 * ELECTION_TICKS).map_err(|error| damaged(&error))?;

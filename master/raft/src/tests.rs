@@ -98,3 +98,17 @@ async fn a_member_at_an_address_without_a_master_is_refused_at_once_with_that_ad
     assert_eq!(raft.group().await.unwrap().members.len(), 1);
     thread.stop().await;
 }
+
+#[tokio::test]
+async fn a_group_has_a_key_that_outlives_its_restarts_and_no_other_group_has() {
+    let (directory, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (raft, thread) = leader(&directory).await;
+    let key = raft.group_key().unwrap();
+    thread.stop().await;
+    let (again, thread) = leader(&directory).await;
+    assert_eq!(again.group_key(), Some(key));
+    thread.stop().await;
+    let (stranger, thread) = leader(&other).await;
+    assert!(stranger.group_key().is_some_and(|other| other != key));
+    thread.stop().await;
+}

@@ -43,9 +43,16 @@ struct Flags {
     /// HTTP port of the page, /api/v1, /metrics, /healthz and /readyz; 0 takes a free one [default: 8080]
     #[arg(long, env = "LAKE_MASTER_WEBUI_PORT")]
     webui_port: Option<u16>,
-    /// Port of Spark's submission REST API (not served by this version)
+    /// More names under which the page, /api/v1 and the REST port may be asked for, separated by commas: another name in
+    /// 'Host' is refused. '.example.org' is every name below, '*' every name [default: none]
+    #[arg(long, env = "LAKE_MASTER_WEBUI_ALLOWED_HOSTS", value_name = "NAMES")]
+    webui_allowed_hosts: Option<String>,
+    /// Port of Spark's submission REST API; 0 takes a free one [default: 6066]
     #[arg(long, env = "LAKE_MASTER_REST_PORT")]
     rest_port: Option<u16>,
+    /// Do not serve Spark's submission REST API
+    #[arg(long, env = "LAKE_MASTER_NO_REST")]
+    no_rest: bool,
     /// Directory of the replicated log [default: lake-master-data]
     #[arg(long, env = "LAKE_MASTER_DATA_DIR", value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -113,7 +120,9 @@ struct FileKeys {
     host: Option<String>,
     port: Option<u16>,
     webui_port: Option<u16>,
+    webui_allowed_hosts: Option<String>,
     rest_port: Option<u16>,
+    no_rest: Option<bool>,
     data_dir: Option<PathBuf>,
     id: Option<u64>,
     peers: Option<String>,
@@ -175,6 +184,9 @@ where
     let list = effective!(peers, String::new());
     let join = flags.join || file.join.unwrap_or(default.join);
     dump.push(("join", join.to_string(), origin("join", file.join.is_some())));
+    let no_rest = flags.no_rest || file.no_rest.unwrap_or(default.rest_port.is_none());
+    dump.push(("no_rest", no_rest.to_string(), origin("no_rest", file.no_rest.is_some())));
+    let rest_port = effective!(rest_port, default.rest_port.unwrap_or_default());
     let data_dir = effective!(data_dir, default.data_dir);
     let history_dir = effective!(history_dir, data_dir.join("history").display().to_string());
     let history_max_age = effective!(history_max_age, "30d".to_owned());
@@ -184,6 +196,8 @@ where
         host: effective!(host, default.host),
         port: effective!(port, default.port),
         webui_port: effective!(webui_port, default.webui_port),
+        webui_allowed_hosts: listed(&effective!(webui_allowed_hosts, default.webui_allowed_hosts.join(","))),
+        rest_port: (!no_rest).then_some(rest_port),
         data_dir,
         history_dir: Some(history_dir),
         history_max_age: parse_duration(&history_max_age)
@@ -195,7 +209,6 @@ where
         log_level: effective!(log_level, default.log_level),
         effective: Vec::new(),
     };
-    refuse_later("--rest-port", flags.rest_port.or(file.rest_port).is_some())?;
     if config.host.is_empty() {
         return Err(invalid("--host is empty: expected a name or an address".to_owned()));
     }
@@ -233,6 +246,11 @@ fn read(path: &Path) -> Result<FileKeys, Fault> {
         .map_err(|error| invalid(format!("config file {}: {}", path.display(), error.to_string().trim_end())))
 }
 
+/// The names between commas.
+fn listed(names: &str) -> Vec<String> {
+    names.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
 /// The masters in `1@h1:7077,2@h2:7077,3@h3:7077`.
 fn group(id: u64, list: &str, joins: bool) -> Result<Directory, Fault> {
     if id == 0 {
@@ -268,13 +286,6 @@ fn member(peer: &str) -> Result<Member, Fault> {
         return Err(expected());
     }
     Ok(Member { id, address: address.to_owned(), incarnation: String::new() })
-}
-
-fn refuse_later(flag: &str, is_given: bool) -> Result<(), Fault> {
-    if is_given {
-        return Err(invalid(format!("{flag} is not supported by this version; start without it")));
-    }
-    Ok(())
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -63,6 +63,17 @@ fn the_dump_names_every_origin() {
 }
 
 #[test]
+fn the_rest_port_is_chosen_or_left_out_and_names_are_listed() {
+    assert_eq!(config(&["--rest-port", "0"]).rest_port, Some(0));
+    assert_eq!(config(&["--no-rest", "--rest-port", "6066"]).rest_port, None);
+    let names = config(&["--webui-allowed-hosts", "lake.example.org, .svc,,"]).webui_allowed_hosts;
+    assert_eq!(names, ["lake.example.org", ".svc"]);
+    let file = file("no_rest = true\nwebui_allowed_hosts = \"*\"\n");
+    let config = config(&["--config", file.path().to_str().unwrap()]);
+    assert_eq!((config.rest_port, config.webui_allowed_hosts), (None, vec!["*".to_owned()]));
+}
+
+#[test]
 fn unknown_keys_and_later_features_are_refused_by_name() {
     let file = file("prot = 1\n");
     let path = file.path().to_str().unwrap();
@@ -77,7 +88,6 @@ fn unknown_keys_and_later_features_are_refused_by_name() {
         (&["--peers", "a:1"], "expected NUMBER@HOST:PORT"),
         (&["--id", "0"], "numbered from 1"),
         (&["--max-queued-applications", "0"], "expected 1 to 1000000"),
-        (&["--rest-port", "6066"], "--rest-port"),
         (&["--history-dir", " "], "--history-dir is empty"),
         (&["--history-max-age", "soon"], "--history-max-age: expected a number with s, m, h or d"),
         (&["--history-max-count", "0"], "expected 1 to 1000000"),

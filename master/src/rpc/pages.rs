@@ -10,7 +10,7 @@ use tonic::codegen::Service as _;
 use tonic::{Request, Response, Status};
 
 use super::invalid;
-use crate::web::Relayed;
+use crate::web::{RELAYED_HEADERS, Relayed};
 
 pub(super) struct Service {
     pages: Router,
@@ -39,8 +39,13 @@ impl Pages for Service {
         let status = u32::from(answer.status().as_u16());
         let content_type = answer.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let content_type = content_type.unwrap_or_default().to_owned();
+        let header = |name: &&'static str| {
+            let value = answer.headers().get(*name)?.to_str().ok()?;
+            Some(v1::Header { name: (*name).to_owned(), value: value.to_owned() })
+        };
+        let headers = RELAYED_HEADERS.iter().filter_map(header).collect();
         let body = to_bytes(answer.into_body(), MAX_MESSAGE_BYTES).await;
         let body = body.map_err(|error| Status::internal(format!("the page could not be read: {error}")))?;
-        Ok(Response::new(v1::PageResponse { status, content_type, body }))
+        Ok(Response::new(v1::PageResponse { status, content_type, body, headers }))
     }
 }

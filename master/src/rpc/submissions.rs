@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::stream::{self, StreamExt, TryStreamExt};
 use lake_master_core::view::{self, ApplicationView};
 use lake_master_core::{Command, DeployMode, Event, Options, QueueBound, State, Submission, admission};
 use lake_proto::channel::{MAX_MESSAGE_BYTES, connect};
@@ -14,6 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::{Answers, invalid, until_stopped};
+use crate::clock::now_ms;
 use crate::effects;
 use crate::master::Master;
 use crate::reign::Reign;
@@ -25,16 +27,20 @@ const MAX_NAME_BYTES: usize = 1_024;
 /// How long a kill waits for the driver to be gone before it answers with the state as it is.
 const KILL_PATIENCE: Duration = Duration::from_secs(3);
 const WATCH_BUFFER: usize = 16;
+/// Kills under way at once, when all are killed: each waits for the disks of a majority, and they wait together.
+const KILLS_AT_ONCE: usize = 64;
+/// An application that ended more recently stays: the leader's loop has to look at it for its history to be written.
+const CLEARED_AFTER: Duration = Duration::from_secs(5);
 /// Of a watcher of an application that waits, between two looks.
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 
-pub(super) struct Service {
+pub(crate) struct Service {
     master: Arc<Master>,
 }
 
 impl Service {
-    pub(super) const fn new(master: Arc<Master>) -> Self {
+    pub(crate) const fn new(master: Arc<Master>) -> Self {
         Self { master }
     }
 
@@ -208,6 +214,37 @@ impl Submissions for Service {
     ) -> Result<Response<v1::DrainWorkerResponse>, Status> {
         let drain_timeout_ms = self.drain(&request.get_ref().worker_id)?;
         Ok(Response::new(v1::DrainWorkerResponse { drain_timeout_ms }))
+    }
+
+    async fn kill_all(&self, _: Request<v1::KillAllRequest>) -> Result<Response<v1::KillAllResponse>, Status> {
+        self.current().await?;
+        // Those that wait first: they would get the places of those that are killed.
+        let apps: Vec<AppId> = self
+            .master
+            .raft
+            .read(|state| state.waiting().chain(state.running()).map(|application| application.id.clone()).collect());
+        let killed = u32::try_from(apps.len()).unwrap_or(u32::MAX);
+        let kills = apps.into_iter().map(|app| self.master.raft.propose(Command::Kill { app }));
+        let done: Result<Vec<_>, Fault> = stream::iter(kills).buffer_unordered(KILLS_AT_ONCE).try_collect().await;
+        done?;
+        Ok(Response::new(v1::KillAllResponse { killed }))
+    }
+
+    async fn clear_ended(&self, _: Request<v1::ClearEndedRequest>) -> Result<Response<v1::ClearEndedResponse>, Status> {
+        self.current().await?;
+        let newest_ms = now_ms().saturating_sub(u64::try_from(CLEARED_AFTER.as_millis()).unwrap_or(u64::MAX));
+        let is_old = |state: &State, app: &AppId| {
+            let ended = state.application(app).and_then(|application| application.phase.ended());
+            ended.is_some_and(|ended| ended.at_ms <= newest_ms)
+        };
+        let apps: Vec<AppId> =
+            self.master.raft.read(|state| state.ended().filter(|app| is_old(state, app)).cloned().collect());
+        if apps.is_empty() {
+            return Ok(Response::new(v1::ClearEndedResponse { cleared: 0 }));
+        }
+        let events = self.master.raft.propose(Command::Forget { apps }).await?;
+        let cleared = events.iter().filter(|event| matches!(event, Event::Forgotten { .. })).count();
+        Ok(Response::new(v1::ClearEndedResponse { cleared: u32::try_from(cleared).unwrap_or(u32::MAX) }))
     }
 }
 

@@ -3,7 +3,9 @@
 
 mod pages;
 mod records;
+mod rest;
 mod support;
+mod web;
 
 use std::time::Duration;
 
@@ -333,8 +335,13 @@ async fn no_path_of_the_pages_is_a_dead_end_and_every_answer_forbids_what_it_doe
     let ask = async |method: &str, path: &str| http(cluster.http_address(), method, path).await;
     let (status, head, page) = ask("GET", "/").await;
     assert_eq!(status, 200);
-    let expected =
-        ["text/html", "script-src 'self'", "frame-ancestors 'none'", "x-content-type-options: nosniff", "no-referrer"];
+    let expected = [
+        "text/html",
+        "script-src 'self'",
+        "frame-ancestors 'none'",
+        "x-content-type-options: nosniff",
+        "referrer-policy: same-origin",
+    ];
     for expected in expected {
         assert!(head.contains(expected), "{expected} is not in {head}");
     }

@@ -1,189 +1,93 @@
-//! `/api/v1`: JSON, fields are added and never removed. Edge.
+//! `/api/v1`: JSON, fields are added and never removed. Edge: fetches, calls `lake_api`, answers.
+//!
+//! Each room has the endpoints of one entity. An [`Endpoint`] is a handler with its description, and both the router and the
+//! OpenAPI document are made of the same ones.
+
+mod applications;
+mod cluster;
+mod endpoint;
+mod stages;
+mod tables;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::extract::{Path, Query, State};
+use axum::Router;
+use axum::extract::Request;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::get;
-use axum::{Json, Router};
-use lake_master_core::view::{self, ApplicationView, WorkerView};
-use lake_proto::{ErrorClass, Fault, v1};
-use lake_raft::GroupMember;
-use serde::{Deserialize, Serialize};
+use lake_api::failure::{Failure, unknown_path, wrong_method};
+use lake_api::openapi::{self, Operation};
+use lake_proto::Fault;
 
+use self::endpoint::{Endpoint, bytes};
 use crate::master::Master;
 
+const JSON: &str = "application/json";
+/// To collect logs from workers.
+const LOGS_PATIENCE: Duration = Duration::from_secs(20);
+
 pub(super) fn router() -> Router<Arc<Master>> {
-    Router::new()
-        .route("/version", get(version))
-        .route("/applications", get(applications))
-        .route("/applications/{id}", get(application))
-        .route("/workers", get(workers))
-        .route("/masters", get(masters))
-        .fallback(async || failed(Fault::new(ErrorClass::NotFound, "no-such-path", "this path is not part of the API")))
-}
-
-#[derive(Serialize)]
-struct Version {
-    version: &'static str,
-    /// Number of the master that answers.
-    id: u64,
-    role: &'static str,
-    term: u64,
-    applied: u64,
-}
-
-async fn version(State(master): State<Arc<Master>>) -> Json<Version> {
-    let status = master.raft.status();
-    Json(Version {
-        version: env!("CARGO_PKG_VERSION"),
-        id: master.id,
-        role: status.role.name(),
-        term: status.term,
-        applied: status.applied,
-    })
-}
-
-#[derive(Deserialize)]
-struct Filter {
-    /// Spark's names of states, separated by commas, any case.
-    status: Option<String>,
-    /// 0 or absent = all.
-    limit: Option<usize>,
-}
-
-async fn applications(State(master): State<Arc<Master>>, Query(filter): Query<Filter>) -> Json<Vec<ApplicationView>> {
-    let is_wanted = |state: &str| match &filter.status {
-        Some(wanted) => wanted.split(',').any(|wanted| wanted.trim().eq_ignore_ascii_case(state)),
-        None => true,
-    };
-    let found =
-        master.applications(|application| is_wanted(application.phase.name()), filter.limit.unwrap_or_default());
-    Json(found)
-}
-
-#[derive(Serialize)]
-struct Detail {
-    #[serde(flatten)]
-    application: ApplicationView,
-    /// As its driver reported it last; empty after a restart of the master.
-    progress: Vec<StepPicture>,
-    /// Running now.
-    queries: Vec<QueryPicture>,
-}
-
-async fn application(State(master): State<Arc<Master>>, Path(id): Path<String>) -> Response {
-    let found = master.raft.read(|state| Some((view::find(state, &id)?, state.find(&id)?.id.clone())));
-    let Some((application, app)) = found else {
-        return failed(Fault::new(ErrorClass::NotFound, "no-such-application", format!("'{id}' is not known")));
-    };
-    let (_, steps) = master.reign().progress.since(&app, 0);
-    let (_, mut queries) = master.live().await;
-    let queries = queries.remove(&app).unwrap_or_default();
-    Json(Detail {
-        application,
-        progress: steps.into_iter().map(StepPicture::from).collect(),
-        queries: queries
-            .into_iter()
-            .map(|query| QueryPicture {
-                query_id: query.query.to_string(),
-                label: query.label,
-                stages: query.stages.into_iter().map(StagePicture::from).collect(),
-            })
-            .collect(),
-    })
-    .into_response()
-}
-
-async fn workers(State(master): State<Arc<Master>>) -> Json<Vec<WorkerView>> {
-    let (live, _) = master.live().await;
-    Json(master.raft.read(|state| view::workers(state, &live)))
-}
-
-#[derive(Serialize)]
-struct MasterPicture {
-    id: u64,
-    address: String,
-    role: &'static str,
-    /// Index of the last log entry known to be on its disk; 0 where this is not known.
-    matched: u64,
-    is_active: bool,
-}
-
-async fn masters(State(master): State<Arc<Master>>) -> Response {
-    match master.raft.group().await {
-        Ok(group) => {
-            let picture = |member: GroupMember| MasterPicture {
-                id: member.member.id,
-                role: member.role(group.leader),
-                address: member.member.address,
-                matched: member.matched,
-                is_active: member.is_active,
-            };
-            Json(group.members.into_iter().map(picture).collect::<Vec<_>>()).into_response()
-        }
-        Err(fault) => failed(fault),
+    let mut router = Router::new();
+    let mut operations = Vec::new();
+    for endpoint in endpoints() {
+        let Endpoint { operation, route } = endpoint;
+        router = router.route(operation.path, route);
+        operations.push(operation);
     }
+    let document = axum::body::Bytes::from(document(&operations));
+    router
+        .route("/openapi.json", get(move || std::future::ready(bytes(StatusCode::OK, JSON, document.clone()))))
+        .method_not_allowed_fallback(async |request: Request| {
+            let fault = wrong_method(request.method().as_str(), request.uri().path());
+            failed_as(StatusCode::METHOD_NOT_ALLOWED, &fault)
+        })
+        .fallback(async |request: Request| failed(&unknown_path(request.uri().path())))
 }
 
-#[derive(Serialize)]
-struct StepPicture {
-    table: String,
-    state: String,
-    stages: Vec<StagePicture>,
-    failure: Option<Fault>,
+fn endpoints() -> Vec<Endpoint> {
+    let mut endpoints = cluster::endpoints();
+    endpoints.extend(applications::endpoints());
+    endpoints.extend(stages::endpoints());
+    endpoints.extend(tables::endpoints());
+    endpoints
 }
 
-#[derive(Serialize)]
-struct StagePicture {
-    stage_id: u32,
-    tasks_total: u32,
-    tasks_running: u32,
-    tasks_done: u32,
-    rows: u64,
-    bytes: u64,
-    retries: u32,
+fn document(operations: &[Operation]) -> String {
+    openapi::document(env!("CARGO_PKG_VERSION"), operations).to_string()
 }
 
-#[derive(Serialize)]
-struct QueryPicture {
-    query_id: String,
-    label: String,
-    stages: Vec<StagePicture>,
+fn failed(fault: &Fault) -> Response {
+    failed_as(StatusCode::from_u16(fault.class.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), fault)
 }
 
-impl From<v1::StepProgress> for StepPicture {
-    fn from(step: v1::StepProgress) -> Self {
-        Self {
-            table: step.table,
-            state: step.state,
-            stages: step.stages.into_iter().map(StagePicture::from).collect(),
-            failure: step.failure.map(Fault::from),
+/// A failure with a status that its class does not have.
+pub(super) fn failed_as(status: StatusCode, fault: &Fault) -> Response {
+    // Texts alone: it has a JSON form.
+    let body = serde_json::to_vec(&Failure::from(fault)).unwrap_or_default();
+    bytes(status, JSON, body.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_endpoint_is_in_the_document_once() {
+        let endpoints = endpoints();
+        let keys: BTreeSet<(&str, &str)> =
+            endpoints.iter().map(|endpoint| (endpoint.operation.method, endpoint.operation.path)).collect();
+        assert_eq!(keys.len(), endpoints.len());
+        let operations: Vec<Operation> = endpoints.into_iter().map(|endpoint| endpoint.operation).collect();
+        let document: serde_json::Value = serde_json::from_str(&document(&operations)).unwrap();
+        for operation in &operations {
+            let documented = &document["paths"][format!("/api/v1{}", operation.path)][operation.method];
+            assert_eq!(documented["summary"], operation.about, "{}", operation.path);
         }
+        // Two routes that a path could mean would end the process here.
+        let _ = router();
     }
-}
-
-impl From<v1::StageProgress> for StagePicture {
-    fn from(stage: v1::StageProgress) -> Self {
-        Self {
-            stage_id: stage.stage_id,
-            tasks_total: stage.tasks_total,
-            tasks_running: stage.tasks_running,
-            tasks_done: stage.tasks_done,
-            rows: stage.rows,
-            bytes: stage.bytes,
-            retries: stage.retries,
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct Failure {
-    error: Fault,
-}
-
-fn failed(fault: Fault) -> Response {
-    let status = StatusCode::from_u16(fault.class.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    (status, Json(Failure { error: fault })).into_response()
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use lake_proto::channel::{MAX_MESSAGE_BYTES, connect};
@@ -20,6 +20,10 @@ use crate::master::Master;
 const OWN: [&str; 6] =
     ["/healthz", "/readyz", "/metrics", "/api/v1/version", lake_pages::route::EVENTS, super::environment::OWN];
 const PATIENCE: Duration = Duration::from_secs(3);
+/// Logs come from the workers first.
+const PATIENCE_WITH_LOGS: Duration = Duration::from_secs(60);
+/// Beside the content type, what a visitor must get of the leader's answer.
+pub(crate) const RELAYED_HEADERS: [&str; 3] = ["allow", "content-disposition", "x-total-count"];
 
 /// Marks a request that another master makes for its visitor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +38,8 @@ pub(super) async fn relay(State(master): State<Arc<Master>>, request: Request, n
     let is_own = is_own(request.method(), request.uri().path()) || master.raft.status().role == Role::Leader;
     let Some(leader) = master.raft.leader_address().filter(|_| !is_own) else { return next.run(request).await };
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
-    match tokio::time::timeout(PATIENCE, fetch(&leader, path, master.id)).await {
+    let patience = if request.uri().path().ends_with("/logs") { PATIENCE_WITH_LOGS } else { PATIENCE };
+    match tokio::time::timeout(patience, fetch(&leader, path, master.id)).await {
         Ok(Ok(page)) => answer(page, &leader),
         Ok(Err(fault)) => {
             tracing::debug!(leader, "the leader's page could not be fetched: {fault}");
@@ -62,6 +67,12 @@ fn answer(page: v1::PageResponse, leader: &str) -> Response {
     *response.status_mut() = status.unwrap_or(StatusCode::BAD_GATEWAY);
     if let Ok(content_type) = HeaderValue::from_str(&page.content_type) {
         response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    }
+    for name in RELAYED_HEADERS {
+        let given = page.headers.iter().find(|header| header.name == name);
+        if let Some(value) = given.and_then(|header| HeaderValue::from_str(&header.value).ok()) {
+            response.headers_mut().insert(HeaderName::from_static(name), value);
+        }
     }
     if let Ok(leader) = HeaderValue::from_str(leader) {
         response.headers_mut().insert(LEADER_HEADER, leader);
@@ -97,9 +108,13 @@ mod tests {
 
     #[test]
     fn an_answer_of_the_leader_keeps_its_status_and_names_it() {
-        let page = v1::PageResponse { status: 404, content_type: "text/html".to_owned(), body: "x".into() };
+        let header = |name: &str| v1::Header { name: name.to_owned(), value: "7".to_owned() };
+        let headers = vec![header("x-total-count"), header("set-cookie")];
+        let page = v1::PageResponse { status: 404, content_type: "text/html".to_owned(), body: "x".into(), headers };
         let response = answer(page, "h2:7077");
         assert_eq!(response.status(), StatusCode::NOT_FOUND);
         assert_eq!(response.headers().get(LEADER_HEADER).unwrap(), "h2:7077");
+        assert_eq!(response.headers().get("x-total-count").unwrap(), "7");
+        assert!(!response.headers().contains_key("set-cookie"));
     }
 }

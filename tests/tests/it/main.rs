@@ -1,6 +1,7 @@
 //! Real daemons on loopback, real PostgreSQL and S3, results read back by programs that are not ours.
 
 mod admission;
+mod api;
 mod author;
 mod bad_input;
 mod cut_off;

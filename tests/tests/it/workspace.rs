@@ -8,8 +8,10 @@ use lake_tests::fixture::project;
 use serde_json::Value;
 
 /// Normal dependencies between our crates. A new edge needs a decision record in docs/adr.
-const ALLOWED: [(&str, &[&str]); 13] = [
+const ALLOWED: [(&str, &[&str]); 15] = [
     ("lake-proto", &[]),
+    ("lake-http", &["lake-proto"]),
+    ("lake-api", &["lake-proto", "lake-job", "lake-master-core", "lake-record"]),
     ("lake-master-core", &["lake-proto"]),
     ("lake-raft", &["lake-proto", "lake-master-core"]),
     ("lake-record", &["lake-proto", "lake-job"]),
@@ -20,15 +22,26 @@ const ALLOWED: [(&str, &[&str]); 13] = [
     ("lake-scheduler", &["lake-proto", "lake-record", "lake-scheduler-core", "lake-engine"]),
     (
         "lake-master",
-        &["lake-proto", "lake-master-core", "lake-pages", "lake-raft", "lake-record", "lake-scheduler", "lake-engine"],
+        &[
+            "lake-proto",
+            "lake-http",
+            "lake-api",
+            "lake-master-core",
+            "lake-pages",
+            "lake-raft",
+            "lake-record",
+            "lake-scheduler",
+            "lake-engine",
+        ],
     ),
-    ("lake-worker", &["lake-proto", "lake-engine"]),
+    ("lake-worker", &["lake-proto", "lake-http", "lake-engine"]),
     ("lake-client", &["lake-proto", "lake-job", "lake-engine"]),
     ("lake-bench", &["lake-proto", "lake-job", "lake-engine"]),
 ];
 
 /// Pure crates: no runtime, no sockets, no engine.
-const PURE: [&str; 5] = ["lake-master-core", "lake-scheduler-core", "lake-job", "lake-record", "lake-pages"];
+const PURE: [&str; 6] =
+    ["lake-master-core", "lake-scheduler-core", "lake-job", "lake-record", "lake-api", "lake-pages"];
 const IMPURE: [&str; 8] =
     ["tokio", "datafusion", "object_store", "axum", "hyper-util", "reqwest", "tokio-postgres", "rand"];
 

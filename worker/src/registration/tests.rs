@@ -107,6 +107,7 @@ async fn cluster_with(advertised: Advertised) -> Cluster {
         flight_port: 0,
         webui_port: 0,
         advertised,
+        webui_allowed_hosts: Vec::new(),
         cores: 2,
         memory_bytes: 1 << 30,
         work_dir: directory.path().join("work"),

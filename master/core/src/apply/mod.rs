@@ -51,6 +51,7 @@ pub fn apply(state: &mut State, stamped: Stamped) -> Vec<Event> {
         Command::WorkerBack { worker } => worker::back(state, &worker, &mut events),
         Command::WorkerLost { worker, reason } => worker::lost(state, stamp, &worker, reason, &mut events),
         Command::WorkerLeft { worker } => worker::left(state, stamp, &worker, &mut events),
+        Command::Forget { apps } => submission::forget(state, &apps, &mut events),
     }
     events
 }

@@ -71,6 +71,15 @@ pub(super) fn submit(state: &mut State, stamp: Stamp, submission: Submission, ev
     events.push(Event::Submitted { app, driver, epoch, is_repeat: false });
 }
 
+/// Of the applications those that have ended are dropped, as the oldest are when there are too many. Their run numbers
+/// stay.
+pub(super) fn forget(state: &mut State, apps: &[AppId], events: &mut Vec<Event>) {
+    state.forget(apps, events);
+    if events.is_empty() {
+        events.push(Event::Ignored { reason: "none of the applications has ended and is still kept".to_owned() });
+    }
+}
+
 fn answer_again(known: &Application, submission: &Submission, digest: &str) -> Event {
     if known.digest != digest {
         return rejected(

@@ -853,6 +853,28 @@ fn ended_applications_and_lost_workers_are_kept_up_to_their_caps() {
 }
 
 #[test]
+fn applications_are_forgotten_on_request_when_they_have_ended_and_their_runs_are_still_counted() {
+    let mut cluster = Cluster::new();
+    let (ended, _) = cluster.submit_job(1, "job");
+    cluster.apply(Command::Kill { app: ended.clone() });
+    let (other, _) = cluster.submit_job(2, "other");
+    cluster.apply(Command::Kill { app: other.clone() });
+    let (waiting, _) = cluster.submit_job(3, "job");
+    let last = cluster.state.application(&waiting).unwrap().run_number;
+
+    let unknown: AppId = "app-none".parse().unwrap();
+    let apps = vec![unknown, waiting.clone(), ended.clone()];
+    assert_eq!(cluster.apply(Command::Forget { apps: apps.clone() }), [Event::Forgotten { app: ended.clone() }]);
+    assert!(cluster.state.application(&ended).is_none() && cluster.state.find("submission-1").is_none());
+    assert_eq!(cluster.state.ended().collect::<Vec<_>>(), [&other]);
+    assert!(cluster.state.application(&waiting).is_some());
+    assert_eq!(names(&cluster.apply(Command::Forget { apps })), "Ignored");
+
+    let (next, _) = cluster.submit_job(4, "job");
+    assert!(cluster.state.application(&next).unwrap().run_number > last);
+}
+
+#[test]
 fn a_failed_driver_waits_longer_before_each_attempt_and_a_lost_one_does_not() {
     let not_before = |then: Then| {
         let mut scene = scene(At::Started);

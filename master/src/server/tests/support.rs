@@ -40,9 +40,14 @@ impl Cluster {
         Self::in_directory(tempfile::tempdir().unwrap()).await
     }
 
+    /// The token of a form that ends this application.
+    pub(super) fn kill_token(&self, app_id: &str) -> String {
+        self.server.kill_token(app_id).unwrap()
+    }
+
     async fn in_directory(directory: TempDir) -> Self {
         let data_dir = directory.path().join("data");
-        let config = Config { port: 0, webui_port: 0, data_dir, ..Config::default() };
+        let config = Config { port: 0, webui_port: 0, rest_port: Some(0), data_dir, ..Config::default() };
         Self { server: start(&config).await.unwrap(), directory }
     }
 
@@ -71,6 +76,10 @@ impl Cluster {
 
     pub(super) fn http_address(&self) -> SocketAddr {
         self.server.http_address
+    }
+
+    pub(super) fn rest_address(&self) -> SocketAddr {
+        self.server.rest_address.unwrap()
     }
 
     pub(super) async fn submissions(&self) -> SubmissionsClient<Channel> {
@@ -328,8 +337,26 @@ pub(super) async fn http_get(address: SocketAddr, path: &str) -> (u16, String) {
 
 /// Status, head and body of an answer.
 pub(super) async fn http(address: SocketAddr, method: &str, path: &str) -> (u16, String, String) {
+    send(address, &format!("{method} {path}"), &[("Host", &address.to_string())], "").await
+}
+
+/// As [`http`], with these headers alone, and a body.
+pub(super) async fn send(
+    address: SocketAddr,
+    method_and_path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> (u16, String, String) {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let mut request = format!("{method_and_path} HTTP/1.1\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        request.push_str(&format!("{name}: {value}\r\n"));
+    }
+    if !body.is_empty() {
+        request.push_str(&format!("Content-Length: {}\r\n", body.len()));
+    }
+    request.push_str("\r\n");
+    request.push_str(body);
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();

@@ -124,7 +124,8 @@ fn run(
             pinned
         }
     };
-    command.args(["--host", "127.0.0.1", "--port", grpc, "--webui-port", http, "--log-level", "warn", "--data-dir"]);
+    command.args(["--host", "127.0.0.1", "--port", grpc, "--webui-port", http, "--no-rest", "--log-level", "warn"]);
+    command.arg("--data-dir");
     let log = File::options().create(true).append(true).open(folder.join("master.log"))?;
     command.arg(data(folder)).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
     let mut process = command.spawn().with_context(|| format!("{} cannot be started", program.display()))?;

@@ -1,0 +1,426 @@
+//! One application, in a list and in detail: Spark's fields and ours in one object. Pure.
+
+use lake_proto::{Fault, v1};
+use lake_record::{ApplicationRecord, ApplicationSummary, DriverAttempt, Origin};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::SPARK_VERSION;
+use crate::date::Date;
+use crate::failure::Problem;
+use crate::step::RecordedStep;
+
+/// An application, as lists show it.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct Application {
+    /// Spark's: the application's id.
+    pub id: String,
+    /// Shown to people.
+    pub name: String,
+    /// Spark's: cores it may use at most; not there without a cap.
+    #[serde(rename = "maxCores", skip_serializing_if = "Option::is_none")]
+    pub max_cores: Option<u32>,
+    /// Spark's: launches of its driver, the last one first. Lists have the last one only.
+    pub attempts: Vec<Attempt>,
+    /// Made by the submitter.
+    pub submission_id: String,
+    /// `app-…`.
+    pub app_id: String,
+    /// `driver-…`.
+    pub driver_id: String,
+    /// Run numbers are counted per job name.
+    pub job_name: String,
+    /// SUBMITTED RUNNING RELAUNCHING FINISHED FAILED KILLED ERROR.
+    pub state: String,
+    /// It was asked to end and has not ended yet.
+    pub is_killing: bool,
+    /// `cluster` or `client`.
+    pub deploy_mode: String,
+    /// Worker of the current or last attempt; empty before placement and in client mode.
+    pub worker_id: String,
+    /// `host:port` of that worker.
+    pub worker_address: String,
+    /// Driver launches so far.
+    pub attempt: u32,
+    /// Driver launches at most.
+    pub max_attempts: u32,
+    /// The version in the Delta transaction id.
+    pub run_number: u64,
+    /// Memory its driver holds.
+    pub driver_memory_bytes: u64,
+    /// Cores it may use at most; 0 = no cap.
+    pub total_executor_cores: u32,
+    /// When it was submitted.
+    pub submitted_at_ms: u64,
+    /// When a driver of it ran first; 0 = not yet.
+    pub started_at_ms: u64,
+    /// When it ended; 0 = not yet.
+    pub ended_at_ms: u64,
+    /// Why the last attempt ended, when it was not success.
+    pub failure: Option<Problem>,
+    /// Why it waits, when it does.
+    pub waits_for: Option<String>,
+    /// What its steps left behind.
+    pub steps: Vec<RecordedStep>,
+}
+
+/// A launch of a driver. Spark's fields; what is not there in Spark comes last.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Attempt {
+    /// From 1; not there before the first launch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempt_id: Option<String>,
+    /// When it began; of an application that waits, when that was submitted.
+    pub start_time: Date,
+    /// When it ended; before 1970 while it has not.
+    pub end_time: Date,
+    /// When this was true.
+    pub last_updated: Date,
+    /// Milliseconds that it took, or has taken.
+    pub duration: u64,
+    /// Nobody is known here.
+    pub spark_user: String,
+    /// Whether it has ended.
+    pub completed: bool,
+    /// The release of Spark whose shapes these are.
+    pub app_spark_version: String,
+    /// As `startTime`, in milliseconds.
+    pub start_time_epoch: i64,
+    /// As `endTime`, in milliseconds; -1 while it has not ended.
+    pub end_time_epoch: i64,
+    /// As `lastUpdated`, in milliseconds.
+    pub last_updated_epoch: i64,
+    /// Where it ran; empty in client mode.
+    pub worker_id: String,
+    /// How its process ended, when it ended by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// What ended its process; 0 = no signal.
+    pub signal: i32,
+    /// Why it ended, when it was not success.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Problem>,
+}
+
+/// An application with what its driver said last, what runs now, and every launch.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct Detail {
+    /// As in lists.
+    #[serde(flatten)]
+    pub application: Application,
+    /// As its driver reported it last; empty after a change of the leading master.
+    pub progress: Vec<StepPicture>,
+    /// Running now.
+    pub queries: Vec<QueryPicture>,
+    /// `live`, `history`, or `damaged` when only a part of its history file could be read.
+    pub origin: &'static str,
+    /// Another master led while it ran: queries of that time are not known.
+    pub is_partial: bool,
+}
+
+/// A step while it runs.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct StepPicture {
+    /// The table it writes.
+    pub table: String,
+    /// PENDING RUNNING COMMITTING COMMITTED SKIPPED FAILED.
+    pub state: String,
+    /// Its query's stages.
+    pub stages: Vec<StagePicture>,
+    /// Why it failed.
+    pub failure: Option<Problem>,
+}
+
+/// How far a stage is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct StagePicture {
+    /// Number within its query, from 1.
+    pub stage_id: u32,
+    /// Tasks it has.
+    pub tasks_total: u32,
+    /// Tasks that run.
+    pub tasks_running: u32,
+    /// Tasks that are done.
+    pub tasks_done: u32,
+    /// Rows so far.
+    pub rows: u64,
+    /// Bytes so far.
+    pub bytes: u64,
+    /// Attempts that failed and were tried again.
+    pub retries: u32,
+}
+
+/// A query that runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct QueryPicture {
+    /// Unique.
+    pub query_id: String,
+    /// The table whose step it belongs to.
+    pub label: String,
+    /// How far it is.
+    pub stages: Vec<StagePicture>,
+}
+
+/// What came of asking an application to end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Killed {
+    /// `app-…`.
+    pub app_id: String,
+    /// `driver-…`.
+    pub driver_id: String,
+    /// Its state now: KILLED, another last one if it had ended before, or where it was while its driver ends.
+    pub state: String,
+}
+
+impl Application {
+    /// As lists have it.
+    pub fn of_summary(summary: &ApplicationSummary, steps: Vec<RecordedStep>, now_ms: u64) -> Self {
+        Self::new(summary, vec![Attempt::of_summary(summary, now_ms)], steps)
+    }
+
+    fn new(summary: &ApplicationSummary, attempts: Vec<Attempt>, steps: Vec<RecordedStep>) -> Self {
+        let summary = summary.clone();
+        Self {
+            id: summary.app_id.clone(),
+            name: summary.name,
+            max_cores: Some(summary.total_executor_cores).filter(|cores| *cores > 0),
+            attempts,
+            submission_id: summary.submission_id,
+            app_id: summary.app_id,
+            driver_id: summary.driver_id,
+            job_name: summary.job_name,
+            state: summary.state,
+            is_killing: summary.is_killing,
+            deploy_mode: summary.deploy_mode,
+            worker_id: summary.worker_id,
+            worker_address: summary.worker_address,
+            attempt: summary.attempt,
+            max_attempts: summary.max_attempts,
+            run_number: summary.run_number,
+            driver_memory_bytes: summary.driver_memory_bytes,
+            total_executor_cores: summary.total_executor_cores,
+            submitted_at_ms: summary.submitted_at_ms,
+            started_at_ms: summary.started_at_ms,
+            ended_at_ms: summary.ended_at_ms,
+            failure: summary.failure.as_ref().map(Problem::from),
+            waits_for: Some(summary.waits_for).filter(|reason| !reason.is_empty()),
+            steps,
+        }
+    }
+}
+
+impl Attempt {
+    fn of_summary(summary: &ApplicationSummary, now_ms: u64) -> Self {
+        let started_at_ms = if summary.started_at_ms > 0 { summary.started_at_ms } else { summary.submitted_at_ms };
+        Self {
+            worker_id: summary.worker_id.clone(),
+            failure: summary.failure.as_ref().map(Problem::from),
+            ..Self::new(summary.attempt, started_at_ms, summary.ended_at_ms, now_ms)
+        }
+    }
+
+    fn of_driver(driver: &DriverAttempt, now_ms: u64) -> Self {
+        Self {
+            worker_id: driver.worker_id.clone(),
+            exit_code: driver.exit_code,
+            signal: driver.signal,
+            failure: driver.failure.as_ref().map(Problem::from),
+            ..Self::new(driver.number, driver.launched_at_ms, driver.ended_at_ms, now_ms)
+        }
+    }
+
+    fn new(number: u32, started_at_ms: u64, ended_at_ms: u64, now_ms: u64) -> Self {
+        let start = Date::at(started_at_ms);
+        let end = Date::if_past(ended_at_ms);
+        let updated = end.unwrap_or(Date::at(now_ms));
+        let until_ms = if ended_at_ms > 0 { ended_at_ms } else { now_ms };
+        Self {
+            attempt_id: (number > 0).then(|| number.to_string()),
+            start_time: start,
+            end_time: end.unwrap_or(Date::NEVER),
+            last_updated: updated,
+            duration: until_ms.saturating_sub(started_at_ms),
+            spark_user: String::new(),
+            completed: end.is_some(),
+            app_spark_version: SPARK_VERSION.to_owned(),
+            start_time_epoch: start.epoch_ms(),
+            end_time_epoch: end.unwrap_or(Date::NEVER).epoch_ms(),
+            last_updated_epoch: updated.epoch_ms(),
+            worker_id: String::new(),
+            exit_code: None,
+            signal: 0,
+            failure: None,
+        }
+    }
+}
+
+impl Detail {
+    /// An application with what is known of it beside its record. `steps` are those that the masters keep, when they still
+    /// keep the application.
+    pub fn new(
+        record: &ApplicationRecord,
+        steps: Option<Vec<RecordedStep>>,
+        progress: Vec<v1::StepProgress>,
+        queries: Vec<QueryPicture>,
+        now_ms: u64,
+    ) -> Self {
+        let mut attempts: Vec<Attempt> =
+            record.attempts.iter().rev().map(|driver| Attempt::of_driver(driver, now_ms)).collect();
+        if attempts.is_empty() {
+            attempts.push(Attempt::of_summary(&record.summary, now_ms));
+        }
+        let steps = steps.unwrap_or_else(|| RecordedStep::of_records(&record.steps));
+        Self {
+            application: Application::new(&record.summary, attempts, steps),
+            progress: progress.into_iter().map(StepPicture::from).collect(),
+            queries,
+            origin: match record.origin {
+                Origin::Live => "live",
+                Origin::History => "history",
+                Origin::Damaged => "damaged",
+            },
+            is_partial: record.is_partial,
+        }
+    }
+}
+
+impl QueryPicture {
+    /// A query with its stages as the scheduler has them.
+    pub fn new(query_id: String, label: String, stages: Vec<v1::StageProgress>) -> Self {
+        Self { query_id, label, stages: stages.into_iter().map(StagePicture::from).collect() }
+    }
+}
+
+impl From<v1::StepProgress> for StepPicture {
+    fn from(step: v1::StepProgress) -> Self {
+        Self {
+            table: step.table,
+            state: step.state,
+            stages: step.stages.into_iter().map(StagePicture::from).collect(),
+            failure: step.failure.map(|failure| Problem::from(&Fault::from(failure))),
+        }
+    }
+}
+
+impl From<v1::StageProgress> for StagePicture {
+    fn from(stage: v1::StageProgress) -> Self {
+        Self {
+            stage_id: stage.stage_id,
+            tasks_total: stage.tasks_total,
+            tasks_running: stage.tasks_running,
+            tasks_done: stage.tasks_done,
+            rows: stage.rows,
+            bytes: stage.bytes,
+            retries: stage.retries,
+        }
+    }
+}
+
+impl From<v1::ApplicationStatus> for Killed {
+    fn from(status: v1::ApplicationStatus) -> Self {
+        Self { app_id: status.app_id, driver_id: status.driver_id, state: status.state }
+    }
+}
+
+impl From<&ApplicationSummary> for Killed {
+    fn from(summary: &ApplicationSummary) -> Self {
+        Self { app_id: summary.app_id.clone(), driver_id: summary.driver_id.clone(), state: summary.state.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lake_master_core::view::ApplicationView;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::example;
+
+    #[test]
+    fn an_application_has_the_fields_that_it_had_before_and_sparks() {
+        let summary = example::summary();
+        let application = Application::of_summary(&summary, Vec::new(), 9_000);
+        let json = serde_json::to_value(&application).unwrap();
+        let before = ApplicationView {
+            submission_id: summary.submission_id,
+            app_id: summary.app_id,
+            driver_id: summary.driver_id,
+            name: summary.name,
+            job_name: summary.job_name,
+            state: "RUNNING",
+            is_killing: false,
+            deploy_mode: "cluster",
+            worker_id: summary.worker_id,
+            worker_address: summary.worker_address,
+            attempt: summary.attempt,
+            max_attempts: summary.max_attempts,
+            run_number: summary.run_number,
+            driver_memory_bytes: summary.driver_memory_bytes,
+            total_executor_cores: summary.total_executor_cores,
+            submitted_at_ms: summary.submitted_at_ms,
+            started_at_ms: summary.started_at_ms,
+            ended_at_ms: summary.ended_at_ms,
+            failure: None,
+            waits_for: None,
+            steps: Vec::new(),
+        };
+        let Value::Object(before) = serde_json::to_value(&before).unwrap() else { panic!("not an object") };
+        for (name, value) in before {
+            assert_eq!(json.get(&name), Some(&value), "{name}");
+        }
+        assert_eq!((&json["id"], &json["maxCores"]), (&json!("app-20261121093012-0001"), &json!(4)));
+    }
+
+    #[test]
+    fn an_attempt_that_runs_looks_as_in_spark() {
+        let application = Application::of_summary(&example::summary(), Vec::new(), 9_000);
+        assert_eq!(
+            serde_json::to_value(&application.attempts).unwrap(),
+            json!([{
+                "attemptId": "2",
+                "startTime": "1970-01-01T00:00:02.000GMT",
+                "endTime": "1969-12-31T23:59:59.999GMT",
+                "lastUpdated": "1970-01-01T00:00:09.000GMT",
+                "duration": 7000,
+                "sparkUser": "",
+                "completed": false,
+                "appSparkVersion": SPARK_VERSION,
+                "startTimeEpoch": 2000,
+                "endTimeEpoch": -1,
+                "lastUpdatedEpoch": 9000,
+                "workerId": "worker-1",
+                "signal": 0,
+            }])
+        );
+        let waiting = ApplicationSummary { started_at_ms: 0, attempt: 0, ..example::summary() };
+        let application = Application::of_summary(&waiting, Vec::new(), 9_000);
+        let attempt = application.attempts.first().unwrap();
+        assert_eq!((attempt.attempt_id.as_deref(), attempt.start_time_epoch, attempt.duration), (None, 1_000, 8_000));
+    }
+
+    #[test]
+    fn a_detail_has_every_attempt_the_last_one_first_and_where_it_comes_from() {
+        let record = example::record();
+        let stage = v1::StageProgress { stage_id: 1, tasks_total: 4, tasks_running: 1, ..Default::default() };
+        let step = v1::StepProgress {
+            table: "bronze.orders".to_owned(),
+            state: "RUNNING".to_owned(),
+            stages: vec![stage.clone()],
+            ..Default::default()
+        };
+        let query = QueryPicture::new("q-1".to_owned(), "bronze.orders".to_owned(), vec![stage]);
+        let detail = Detail::new(&record, None, vec![step], vec![query], 9_000);
+        let json = serde_json::to_value(&detail).unwrap();
+        let attempts: Vec<&Value> = json["attempts"].as_array().unwrap().iter().map(|a| &a["attemptId"]).collect();
+        assert_eq!(attempts, ["2", "1"]);
+        assert_eq!(json["attempts"][1]["exitCode"], 6);
+        assert_eq!(json["attempts"][1]["failure"]["code"], "lease-expired");
+        assert_eq!(json["progress"][0]["stages"][0]["tasks_running"], 1);
+        assert_eq!(json["queries"][0]["label"], "bronze.orders");
+        assert_eq!((&json["origin"], &json["app_id"]), (&json!("live"), &json["id"]));
+        assert_eq!(json["steps"][0]["outcome"], "COMMITTED");
+        let kept = Detail::new(&record, Some(Vec::new()), Vec::new(), Vec::new(), 9_000);
+        assert_eq!(kept.application.steps, []);
+    }
+}

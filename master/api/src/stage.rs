@@ -1,0 +1,481 @@
+//! A stage with Spark's fields. Pure.
+//!
+//! A stage has attempt 0 only: when outputs are lost, its tasks get further attempts, and the stage stays the same.
+
+use std::collections::BTreeMap;
+
+use lake_proto::Fault;
+use lake_record::{ApplicationRecord, AttemptState, AttemptTotals, OperatorRecord, QueryState};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::date::Date;
+use crate::failure::unknown_stage;
+use crate::job::killed_summary;
+use crate::numbering::{self, Stage};
+use crate::parameter::{Kind, Parameter, Query};
+use crate::{Part, count};
+
+/// Spark's states of a stage.
+pub const STATUS: Parameter = Parameter {
+    name: "status",
+    kind: Kind::Words(&["active", "complete", "pending", "failed", "skipped"]),
+    about: "States of stages.",
+};
+
+/// How a stage stands. Names are Spark's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Status {
+    /// An attempt of it was sent to a worker.
+    Active,
+    /// All its outputs are there.
+    Complete,
+    /// It waits for other stages or for cores.
+    Pending,
+    /// Its query ended without success when it had begun.
+    Failed,
+    /// Its query ended before it began.
+    Skipped,
+}
+
+impl Status {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Active => "ACTIVE",
+            Self::Complete => "COMPLETE",
+            Self::Pending => "PENDING",
+            Self::Failed => "FAILED",
+            Self::Skipped => "SKIPPED",
+        }
+    }
+}
+
+/// A stage. Spark's fields; ours come last. Where nothing is measured there is 0.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StageData {
+    /// How it stands.
+    pub status: Status,
+    /// From 0, through all queries of the application.
+    pub stage_id: u64,
+    /// Always 0.
+    pub attempt_id: u64,
+    /// Tasks it has.
+    pub num_tasks: u64,
+    /// Attempts that run.
+    pub num_active_tasks: u64,
+    /// Attempts that succeeded.
+    pub num_complete_tasks: u64,
+    /// Attempts that failed, or were lost with their worker.
+    pub num_failed_tasks: u64,
+    /// Attempts that were told to end.
+    pub num_killed_tasks: u64,
+    /// Tasks whose output is there.
+    pub num_completed_indices: u64,
+    /// When its query was accepted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub submission_time: Option<Date>,
+    /// When its first attempt was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_task_launched_time: Option<Date>,
+    /// When its last attempt ended, once it is over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completion_time: Option<Date>,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure_reason: Option<String>,
+    /// Milliseconds of all attempts on their workers.
+    pub executor_run_time: u64,
+    /// Nanoseconds that its operators computed.
+    pub executor_cpu_time: u64,
+    /// Not measured.
+    pub result_size: u64,
+    /// There is no garbage collector.
+    pub jvm_gc_time: u64,
+    /// Not measured: spilled rows are not kept in memory in another form.
+    pub memory_bytes_spilled: u64,
+    /// Bytes written to local disk for want of memory.
+    pub disk_bytes_spilled: u64,
+    /// Not measured.
+    pub input_bytes: u64,
+    /// Rows that its scans gave.
+    pub input_records: u64,
+    /// Bytes of the rows of a result.
+    pub output_bytes: u64,
+    /// Rows of a result.
+    pub output_records: u64,
+    /// Bytes read of other stages.
+    pub shuffle_read_bytes: u64,
+    /// Rows read of other stages.
+    pub shuffle_read_records: u64,
+    /// Bytes of its shuffle files.
+    pub shuffle_write_bytes: u64,
+    /// Rows in its shuffle files.
+    pub shuffle_write_records: u64,
+    /// The operator at its root, and the table whose step it belongs to.
+    pub name: String,
+    /// The table whose step it belongs to.
+    pub description: String,
+    /// Its operators, one a line, inputs below their consumer.
+    pub details: String,
+    /// There are no pools.
+    pub scheduling_pool: &'static str,
+    /// There are no RDDs.
+    pub rdd_ids: Vec<u64>,
+    /// There are no accumulators.
+    pub accumulator_updates: Vec<String>,
+    /// Attempts that were told to end, by the reason.
+    pub killed_tasks_summary: BTreeMap<String, u64>,
+    /// There is one profile.
+    pub resource_profile_id: u64,
+    /// Numbers of the stages whose output it reads.
+    pub parent_ids: Vec<u64>,
+    /// What each worker did of it; not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub executor_summary: Option<BTreeMap<String, ExecutorStageSummary>>,
+    /// Number of its query, as a job.
+    pub job_id: u64,
+    /// Its query, unique over all applications.
+    pub query_id: String,
+    /// Its number within the query, from 1.
+    pub query_stage_id: u32,
+    /// Cores that an attempt holds.
+    pub cores_per_task: u32,
+    /// Attempts that are counted and not kept, because they are too many.
+    pub attempts_left_out: u64,
+    /// Its operators with what they did; not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operators: Option<Vec<Operator>>,
+}
+
+/// What one worker did of a stage. Spark's fields.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExecutorStageSummary {
+    /// Milliseconds of its attempts.
+    pub task_time: u64,
+    /// Attempts that failed, or were lost with it.
+    pub failed_tasks: u64,
+    /// Attempts that succeeded.
+    pub succeeded_tasks: u64,
+    /// Attempts that were told to end.
+    pub killed_tasks: u64,
+    /// Not measured.
+    pub input_bytes: u64,
+    /// Not measured.
+    pub input_records: u64,
+    /// Bytes of the rows of a result.
+    pub output_bytes: u64,
+    /// Rows of a result.
+    pub output_records: u64,
+    /// Bytes read of other stages.
+    pub shuffle_read: u64,
+    /// Rows read of other stages.
+    pub shuffle_read_records: u64,
+    /// Bytes of its shuffle files.
+    pub shuffle_write: u64,
+    /// Rows in its shuffle files.
+    pub shuffle_write_records: u64,
+    /// Not measured.
+    pub memory_bytes_spilled: u64,
+    /// Bytes written to local disk for want of memory.
+    pub disk_bytes_spilled: u64,
+    /// Workers are not excluded by stage.
+    pub is_excluded_for_stage: bool,
+}
+
+/// One operator of a stage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Operator {
+    /// Distance from the root of the stage.
+    pub depth: u32,
+    /// `HashJoinExec`, `DeltaFilesScanExec`, …
+    pub name: String,
+    /// The plan's one line of it.
+    pub detail: String,
+    /// Rows it gave.
+    pub output_rows: u64,
+    /// Nanoseconds it computed, over all cores.
+    pub compute_ns: u64,
+    /// Bytes it wrote to local disk for want of memory.
+    pub spilled_bytes: u64,
+    /// Times it did so.
+    pub spills: u64,
+}
+
+/// Stages of an application, the last one first.
+///
+/// # Errors
+/// `invalid-job/parameter` for a state that is none.
+pub fn list(record: &ApplicationRecord, query: &Query) -> Result<Part<StageData>, Fault> {
+    let (wanted, page) = (query.words(&STATUS)?, query.page()?);
+    let is_wanted = |stage: &Stage<'_>| {
+        wanted.is_empty() || wanted.iter().any(|word| word.eq_ignore_ascii_case(status_of(stage).name()))
+    };
+    let stages = numbering::stages(record).into_iter().rev().filter(is_wanted);
+    Ok(Part::of(stages, page).map(|stage| data(&stage)))
+}
+
+/// Every attempt of the stage with this number: one.
+///
+/// # Errors
+/// `not-found/no-such-stage`.
+pub fn attempts(record: &ApplicationRecord, id: &str) -> Result<Vec<StageData>, Fault> {
+    Ok(vec![detail(&find(record, id, "0")?)])
+}
+
+/// An attempt of the stage with this number.
+///
+/// # Errors
+/// `not-found/no-such-stage`.
+pub fn one(record: &ApplicationRecord, id: &str, attempt: &str) -> Result<StageData, Fault> {
+    find(record, id, attempt).map(|stage| detail(&stage))
+}
+
+/// The stage with this number, when its attempt is 0.
+///
+/// # Errors
+/// `not-found/no-such-stage`.
+pub(crate) fn find<'a>(record: &'a ApplicationRecord, id: &str, attempt: &str) -> Result<Stage<'a>, Fault> {
+    let number = id.parse::<u64>().ok().and_then(|number| numbering::stage(record, number));
+    let stage = number.ok_or_else(|| unknown_stage(id, None))?;
+    if attempt == "0" { Ok(stage) } else { Err(unknown_stage(id, Some(attempt))) }
+}
+
+pub(crate) fn status_of(stage: &Stage<'_>) -> Status {
+    let has_begun = !stage.stage.attempts.is_empty() || stage.stage.attempts_left_out > 0;
+    let is_done = stage.stage.tasks_done >= stage.stage.tasks && stage.stage.tasks > 0;
+    match (stage.job.query.state, is_done, has_begun) {
+        (_, true, _) => Status::Complete,
+        (QueryState::Running, false, true) => Status::Active,
+        (QueryState::Running, false, false) => Status::Pending,
+        (QueryState::Failed | QueryState::Cancelled, false, true) => Status::Failed,
+        (QueryState::Failed | QueryState::Cancelled, false, false) | (QueryState::Finished, false, _) => {
+            Status::Skipped
+        }
+    }
+}
+
+fn detail(stage: &Stage<'_>) -> StageData {
+    let operators = stage.stage.operators.iter().map(Operator::from).collect();
+    StageData { executor_summary: Some(by_worker(stage)), operators: Some(operators), ..data(stage) }
+}
+
+fn data(numbered: &Stage<'_>) -> StageData {
+    let (stage, query) = (numbered.stage, numbered.job.query);
+    let status = status_of(numbered);
+    let mut totals = AttemptTotals::default();
+    stage.attempts.iter().for_each(|attempt| totals.add(&attempt.totals));
+    let in_state = |state: AttemptState| count(stage.attempts.iter().filter(|attempt| attempt.state == state).count());
+    let sum = |figure: fn(&OperatorRecord) -> u64| stage.operators.iter().map(figure).fold(0, u64::saturating_add);
+    let is_over = !matches!(status, Status::Active | Status::Pending);
+    let last_end = stage.attempts.iter().map(|attempt| attempt.ended_at_ms).max().filter(|_| is_over);
+    let root = stage.operators.first().map_or("stage", |root| root.name.as_str());
+    StageData {
+        status,
+        stage_id: numbered.id,
+        attempt_id: 0,
+        num_tasks: u64::from(stage.tasks),
+        num_active_tasks: in_state(AttemptState::Running),
+        num_complete_tasks: in_state(AttemptState::Success),
+        num_failed_tasks: in_state(AttemptState::Failed) + in_state(AttemptState::Lost),
+        num_killed_tasks: in_state(AttemptState::Killed),
+        num_completed_indices: u64::from(stage.tasks_done),
+        submission_time: Date::if_past(query.accepted_at_ms),
+        first_task_launched_time: stage
+            .attempts
+            .iter()
+            .map(|attempt| attempt.launched_at_ms)
+            .min()
+            .and_then(Date::if_past),
+        completion_time: last_end.and_then(Date::if_past),
+        failure_reason: failure_reason(numbered, status),
+        executor_run_time: totals.elapsed_ms,
+        executor_cpu_time: sum(|operator| operator.metrics.compute_ns),
+        result_size: 0,
+        jvm_gc_time: 0,
+        memory_bytes_spilled: 0,
+        disk_bytes_spilled: totals.spilled_bytes,
+        input_bytes: 0,
+        input_records: scanned_rows(&stage.operators),
+        output_bytes: if stage.is_result { totals.bytes } else { 0 },
+        output_records: if stage.is_result { totals.rows } else { 0 },
+        shuffle_read_bytes: totals.shuffle_read_bytes,
+        shuffle_read_records: totals.shuffle_read_rows,
+        shuffle_write_bytes: totals.shuffle_write_bytes,
+        shuffle_write_records: totals.shuffle_write_rows,
+        name: format!("{root} of {}", query.step),
+        description: query.step.clone(),
+        details: tree(&stage.operators),
+        scheduling_pool: "default",
+        rdd_ids: Vec::new(),
+        accumulator_updates: Vec::new(),
+        killed_tasks_summary: killed_summary(in_state(AttemptState::Killed)),
+        resource_profile_id: 0,
+        parent_ids: numbered.parents(),
+        executor_summary: None,
+        job_id: numbered.job.id,
+        query_id: query.query_id.clone(),
+        query_stage_id: stage.stage_id,
+        cores_per_task: stage.cores_per_task,
+        attempts_left_out: stage.attempts_left_out,
+        operators: None,
+    }
+}
+
+/// Why its last attempt failed, or its query.
+fn failure_reason(stage: &Stage<'_>, status: Status) -> Option<String> {
+    let last = stage.stage.failed().filter_map(|attempt| attempt.failure.as_ref()).last();
+    let reason = last.or(stage.job.query.failure.as_ref()).filter(|_| status == Status::Failed)?;
+    Some(reason.to_string())
+}
+
+/// Rows of the operators that have no input in the stage and do not read other stages.
+fn scanned_rows(operators: &[OperatorRecord]) -> u64 {
+    let mut rows: u64 = 0;
+    for (operator, next) in operators.iter().zip(operators.iter().skip(1).map(Some).chain([None])) {
+        let is_leaf = next.is_none_or(|next| next.depth <= operator.depth);
+        if is_leaf && !operator.name.contains("Shuffle") {
+            rows = rows.saturating_add(operator.metrics.output_rows);
+        }
+    }
+    rows
+}
+
+fn tree(operators: &[OperatorRecord]) -> String {
+    /// Deeper ones are not indented further.
+    const DEEPEST: u32 = 50;
+    let mut lines = String::new();
+    for operator in operators {
+        for _ in 0..operator.depth.min(DEEPEST) {
+            lines.push_str("  ");
+        }
+        lines.push_str(&operator.detail);
+        lines.push('\n');
+    }
+    lines
+}
+
+fn by_worker(stage: &Stage<'_>) -> BTreeMap<String, ExecutorStageSummary> {
+    let mut by_worker: BTreeMap<String, ExecutorStageSummary> = BTreeMap::new();
+    for attempt in &stage.stage.attempts {
+        let summary = by_worker.entry(attempt.worker_id.clone()).or_default();
+        let totals = &attempt.totals;
+        match attempt.state {
+            AttemptState::Running => {}
+            AttemptState::Success => summary.succeeded_tasks += 1,
+            AttemptState::Failed | AttemptState::Lost => summary.failed_tasks += 1,
+            AttemptState::Killed => summary.killed_tasks += 1,
+        }
+        let mut add = vec![
+            (&mut summary.task_time, totals.elapsed_ms),
+            (&mut summary.shuffle_read, totals.shuffle_read_bytes),
+            (&mut summary.shuffle_read_records, totals.shuffle_read_rows),
+            (&mut summary.shuffle_write, totals.shuffle_write_bytes),
+            (&mut summary.shuffle_write_records, totals.shuffle_write_rows),
+            (&mut summary.disk_bytes_spilled, totals.spilled_bytes),
+        ];
+        if stage.stage.is_result {
+            add.push((&mut summary.output_bytes, totals.bytes));
+            add.push((&mut summary.output_records, totals.rows));
+        }
+        for (sum, more) in add {
+            *sum = sum.saturating_add(more);
+        }
+    }
+    by_worker
+}
+
+impl From<&OperatorRecord> for Operator {
+    fn from(operator: &OperatorRecord) -> Self {
+        Self {
+            depth: operator.depth,
+            name: operator.name.clone(),
+            detail: operator.detail.clone(),
+            output_rows: operator.metrics.output_rows,
+            compute_ns: operator.metrics.compute_ns,
+            spilled_bytes: operator.metrics.spilled_bytes,
+            spills: operator.metrics.spills,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lake_record::OperatorMetrics;
+
+    use super::*;
+    use crate::example;
+
+    fn ids(written: &str) -> Vec<u64> {
+        let part = list(&example::record(), &Query::of(written)).unwrap();
+        part.items.iter().map(|stage| stage.stage_id).collect()
+    }
+
+    #[test]
+    fn stages_are_listed_by_sparks_states() {
+        assert_eq!(ids(""), [5, 4, 3, 2, 1, 0]);
+        assert_eq!(ids("status=complete"), [1, 0]);
+        assert_eq!(ids("status=FAILED"), [2]);
+        assert_eq!(ids("status=skipped"), [3]);
+        assert_eq!(ids("status=active"), [4]);
+        assert_eq!(ids("status=pending&status=active"), [5, 4]);
+        assert_eq!(ids("limit=2&offset=3"), [2, 1]);
+        assert!(list(&example::record(), &Query::of("status=lazy")).is_err());
+    }
+
+    #[test]
+    fn a_stage_has_its_sums_its_tree_and_its_failure() {
+        let stage = one(&example::record(), "2", "0").unwrap();
+        assert_eq!((stage.job_id, stage.query_id.as_str(), stage.query_stage_id), (1, "q-2", 1));
+        assert_eq!((stage.num_failed_tasks, stage.num_killed_tasks, stage.num_complete_tasks), (2, 1, 1));
+        assert_eq!(stage.executor_run_time, 10 + 20 + 10 + 30);
+        assert_eq!((stage.executor_cpu_time, stage.input_records), (10_000, 100));
+        assert_eq!((stage.output_records, stage.shuffle_write_records), (0, 70));
+        assert_eq!(stage.failure_reason.as_deref(), Some("no memory is left"));
+        assert_eq!(stage.name, "SortShuffleWriterExec of silver.orders");
+        assert_eq!(stage.details, "SortShuffleWriterExec: detail\n  FilesScanExec: detail\n");
+        assert_eq!(stage.first_task_launched_time, Some(Date::at(4_000)));
+        assert_eq!(stage.completion_time, Some(Date::at(4_043)));
+        let summary = stage.executor_summary.unwrap();
+        let tasks = |worker: &str| {
+            let found = &summary[worker];
+            (found.succeeded_tasks, found.failed_tasks, found.killed_tasks, found.task_time)
+        };
+        assert_eq!((tasks("worker-1"), tasks("worker-2")), ((1, 1, 1, 60), (0, 1, 0, 10)));
+    }
+
+    #[test]
+    fn a_result_has_output_and_no_shuffle_output_is_called_one() {
+        let stage = one(&example::record(), "1", "0").unwrap();
+        assert_eq!((stage.output_records, stage.output_bytes), (100, 1_000));
+        assert_eq!(stage.parent_ids, [0]);
+        assert_eq!(stage.executor_summary.unwrap()["worker-1"].output_records, 100);
+        let running = one(&example::record(), "4", "0").unwrap();
+        assert_eq!((running.completion_time, running.num_active_tasks), (None, 1));
+    }
+
+    #[test]
+    fn rows_of_scans_are_those_of_leaves_that_do_not_read_other_stages() {
+        let operator = |depth, name: &str| OperatorRecord {
+            depth,
+            name: name.to_owned(),
+            metrics: OperatorMetrics { output_rows: 10, ..OperatorMetrics::default() },
+            ..OperatorRecord::default()
+        };
+        let join = [operator(0, "HashJoinExec"), operator(1, "ShuffleReaderExec"), operator(1, "FilesScanExec")];
+        assert_eq!(scanned_rows(&join), 10);
+        assert_eq!(scanned_rows(&[]), 0);
+    }
+
+    #[test]
+    fn a_stage_or_attempt_that_is_not_there_is_not_found() {
+        let record = example::record();
+        for (id, attempt) in [("6", "0"), ("-1", "0"), ("x", "0"), ("0", "1"), ("0", "-1"), ("0", "00")] {
+            assert_eq!(one(&record, id, attempt).unwrap_err().code, "no-such-stage", "{id}/{attempt}");
+        }
+        assert_eq!(attempts(&record, "0").unwrap().len(), 1);
+    }
+}
