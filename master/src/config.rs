@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use lake_master_core::admission::DEFAULT_MAX_QUEUED;
 use lake_proto::{ErrorClass, Fault};
 use lake_raft::Directory;
+pub use lake_telemetry::LogFormat;
 
 pub use self::cli::{Action, parse};
 
@@ -36,16 +37,6 @@ pub struct Config {
     pub log_format: LogFormat,
     /// What is logged, as a `tracing` filter. Default `info`.
     pub log_level: String,
-}
-
-/// Shape of log lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object per line.
-    Json,
 }
 
 impl Default for Config {

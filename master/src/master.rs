@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use lake_master_core::view::{self, ApplicationView, Before, Live};
 use lake_master_core::{Application, QueueBound};
+use lake_metrics::Tally;
 use lake_proto::{AppId, Fault};
 use lake_raft::Raft;
 use lake_scheduler::QueryOverview;
@@ -35,8 +36,10 @@ pub(crate) struct Master {
     pub(crate) queue: QueueBound,
     /// Host in URLs given to drivers; `None` when it is bound to every address.
     pub(crate) reachable_host: Option<String>,
-    /// Queries accepted since the start.
-    pub(crate) queries_total: AtomicU64,
+    /// What was counted while it led, since the start.
+    pub(crate) tally: Arc<Tally>,
+    /// When it started.
+    pub(crate) started: Instant,
 }
 
 impl Master {
@@ -48,17 +51,19 @@ impl Master {
         queue: QueueBound,
     ) -> Arc<Self> {
         let stop = CancellationToken::new();
+        let tally: Arc<Tally> = Arc::default();
         Arc::new(Self {
             raft,
             id,
             confirmation: Confirmation::new(),
-            reign: watch::Sender::new(Arc::new(Reign::new(stop.child_token()))),
+            reign: watch::Sender::new(Arc::new(Reign::new(stop.child_token(), tally.clone()))),
             stop,
             tasks: TaskTracker::new(),
             grpc_port,
             queue,
             reachable_host,
-            queries_total: AtomicU64::new(0),
+            tally,
+            started: Instant::now(),
         })
     }
 
@@ -77,7 +82,7 @@ impl Master {
 
     /// Puts an empty reign in the place of the one that is over, and ends that.
     pub(crate) async fn end_reign(&self) {
-        let next = Arc::new(Reign::new(self.stop.child_token()));
+        let next = Arc::new(Reign::new(self.stop.child_token(), self.tally.clone()));
         let over = self.reign.send_replace(next);
         over.end().await;
     }
@@ -116,9 +121,5 @@ impl Master {
             next = after;
         }
         found
-    }
-
-    pub(crate) fn count_query(&self) {
-        self.queries_total.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -3,7 +3,10 @@
 //! It ends with the leadership: every stream of it is closed, so that workers, drivers and clients look for the next
 //! leader, and nothing that a deposed leader started or heard can be taken for news of a later one.
 
+use std::sync::Arc;
+
 use lake_master_core::Timeouts;
+use lake_metrics::Tally;
 use lake_scheduler::{Scheduler, SchedulerSettings};
 use tokio_util::sync::CancellationToken;
 
@@ -20,9 +23,9 @@ pub(crate) struct Reign {
 }
 
 impl Reign {
-    pub(crate) fn new(stop: CancellationToken) -> Self {
+    pub(crate) fn new(stop: CancellationToken, tally: Arc<Tally>) -> Self {
         Self {
-            scheduler: Scheduler::start(SchedulerSettings::default()),
+            scheduler: Scheduler::start(SchedulerSettings { tally, ..SchedulerSettings::default() }),
             fleet: Fleet::new(Timeouts::default()),
             progress: Progress::new(),
             stop,

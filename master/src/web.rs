@@ -9,20 +9,30 @@ mod relay;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
-use axum::middleware::{from_fn_with_state, map_response};
+use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use lake_proto::web::{ASSETS, Asset, HARDENING, content_security};
 use lake_raft::Role;
+use tracing::Instrument;
 
 pub(crate) use self::relay::Relayed;
 use crate::master::Master;
 
 /// Everything on --webui-port.
 pub(crate) fn router(master: Arc<Master>) -> Router {
-    own_router(Arc::clone(&master)).layer(from_fn_with_state(master, relay::relay)).layer(map_response(harden))
+    own_router(Arc::clone(&master))
+        .layer(from_fn_with_state(master, relay::relay))
+        .layer(map_response(harden))
+        .layer(from_fn(in_span))
+}
+
+/// A detail, because pages ask again every few seconds.
+async fn in_span(request: Request, next: Next) -> Response {
+    let span = tracing::debug_span!("request", method = %request.method(), path = request.uri().path());
+    next.run(request).instrument(span).await
 }
 
 /// What this master knows itself.
@@ -37,6 +47,7 @@ pub(crate) fn own_router(master: Arc<Master>) -> Router {
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics::text))
+        .route(lake_metrics::spark::MASTER_PATH, get(metrics::text_as_spark))
         .nest("/api/v1", api::router())
         .fallback(pages::missing)
         .with_state(master)

@@ -96,6 +96,7 @@ impl Worker {
             drivers: drivers.clone(),
             logs: logs.clone(),
             work: work.clone(),
+            outbox: outbox.clone(),
             draining: draining.clone(),
             started: Instant::now(),
         };
@@ -116,7 +117,7 @@ impl Worker {
         servers.start("the grpc server", serve_logs(grpc, logs.clone()));
         servers.start(
             "the flight server",
-            serve_flight(flight, ShuffleFlight::new(work.shuffle(), tasks.fence().clone())),
+            serve_flight(flight, ShuffleFlight::new(work.shuffle(), tasks.fence().clone(), tasks.tally().clone())),
         );
         servers.start("the http server", serve_http(web, view));
         servers.start("the sweep", sweep(work, config.work_dir_ttl, tasks.clone(), drivers.clone()));

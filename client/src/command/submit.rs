@@ -8,7 +8,10 @@ use std::time::{Duration, Instant};
 use lake_job::Pipeline;
 use lake_proto::v1::{ApplicationStatus, StepProgress, SubmitOptions, SubmitRequest, SubmitResponse};
 use lake_proto::{DEFAULT_DRIVER_MEMORY_BYTES, ErrorClass, Fault};
+use lake_telemetry::trace;
 use tokio::sync::watch;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 use uuid::Uuid;
 
 use super::{client, load, print};
@@ -24,7 +27,8 @@ const DETACHED: u8 = 130;
 
 pub(super) async fn run(options: &Options) -> u8 {
     let mut run = Run { options, started: Instant::now(), outcome: Outcome::before(options), view: None };
-    let failed = run.job().await.err();
+    let span = tracing::info_span!("submit", app_id = Empty, driver_id = Empty);
+    let failed = Box::pin(run.job()).instrument(span).await.err();
     run.last_word(failed)
 }
 
@@ -57,6 +61,7 @@ impl Outcome {
         self.state = "SUBMITTED".to_owned();
         self.driver_id = Some(answer.driver_id.clone());
         self.app_id = Some(answer.app_id.clone());
+        Span::current().record("app_id", answer.app_id.as_str()).record("driver_id", answer.driver_id.as_str());
     }
 
     fn ended(&mut self, status: &ApplicationStatus) {
@@ -284,7 +289,8 @@ fn request(options: &Options, pipeline: &Pipeline, submission_id: String) -> Res
         max_attempts: if supervise { pipeline.max_attempts } else { 1 },
         deploy_mode: options.deploy_mode.name().to_owned(),
     };
-    Ok(SubmitRequest { submission_id, pipeline: json.into(), options: Some(submit_options) })
+    let options = Some(submit_options);
+    Ok(SubmitRequest { submission_id, pipeline: json.into(), options, traceparent: trace::current() })
 }
 
 /// The rows are data, how many they are is not.

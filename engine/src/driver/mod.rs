@@ -3,19 +3,22 @@
 //! Rooms: `run` (which step next), `step` (one step from inputs to commit), `target` (where it writes), `expectations`
 //! (what it demands of its rows), `inputs` (what a step's SQL can name), `planning` (logical to physical), `attached`
 //! (under a master) with `masters` (the way to them), `lease` (how long it may believe to be the driver) and `settle`
-//! (what became of commits that nobody can be asked about), `local` (alone), [`dry_run`] and [`show`] (reads only).
+//! (what became of commits that nobody can be asked about), `local` (alone), [`dry_run`] and [`show`] (reads only),
+//! `lineage` (what catalogues are told) and `spans` (what traces are).
 
 mod attached;
 mod dry_run;
 mod expectations;
 mod inputs;
 mod lease;
+mod lineage;
 mod local;
 mod masters;
 mod planning;
 mod run;
 mod settle;
 mod show;
+mod spans;
 mod step;
 mod target;
 

@@ -9,10 +9,13 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use lake_job::Pipeline;
 use lake_proto::ErrorClass;
 use lake_proto::v1::{StageProgress, StepProgress, StepRecord};
+use lake_telemetry::lineage::Lineage;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
-use super::{inputs, step};
+use super::lineage::{Told, UnderWay};
+use super::{inputs, spans, step};
 use crate::runner::QueryRunner;
 use crate::session::{local_config, session_at};
 use crate::stores::Stores;
@@ -38,6 +41,8 @@ pub(super) struct Run {
     pub(super) runner: Arc<dyn QueryRunner>,
     pub(super) commits: Arc<dyn Commits>,
     progress: watch::Sender<Vec<StepProgress>>,
+    /// What catalogues are told.
+    pub(super) told: Arc<Told>,
 }
 
 /// Who is asked before a step commits, and told after.
@@ -81,7 +86,17 @@ impl Run {
             ..StepProgress::default()
         };
         progress.send_replace(pipeline.tables.iter().map(pending).collect());
-        Self { pipeline, identity, stores, runtime, runner, commits, progress }
+        Self { pipeline, identity, stores, runtime, runner, commits, progress, told: Arc::new(Told::nobody()) }
+    }
+
+    /// The same, of which this catalogue is told.
+    #[must_use]
+    pub(super) fn told_to(mut self, lineage: Option<Arc<Lineage>>) -> Self {
+        if let Some(lineage) = lineage {
+            let run_number = self.identity.run_number;
+            self.told = Arc::new(Told::new(lineage, &self.pipeline, run_number, &self.stores));
+        }
+        self
     }
 
     /// Runs every step that is not in `recorded`; each result is recorded before steps that read it start.
@@ -106,6 +121,15 @@ impl Run {
 
     async fn execute_steps(self, recorded: Vec<StepRecord>) -> Result<Vec<StepRecord>> {
         let run = Arc::new(self);
+        run.told.run_started();
+        let _under_way = UnderWay(run.told.clone());
+        let outcome = run.clone().execute_planned(recorded).await;
+        run.told.run_ended(outcome.as_ref().err());
+        outcome
+    }
+
+    async fn execute_planned(self: Arc<Self>, recorded: Vec<StepRecord>) -> Result<Vec<StepRecord>> {
+        let run = self;
         run.probe_stores().await?;
         run.check_plans().await?;
         let mut waits = run.pipeline.dependencies();
@@ -129,8 +153,13 @@ impl Run {
                 for (index, slot) in started.iter_mut().enumerate() {
                     if !*slot && waits.get(index).is_some_and(Vec::is_empty) {
                         *slot = true;
-                        let run = run.clone();
-                        running.spawn(async move { (index, step::execute(&run, index).await) });
+                        let (run, span) = (run.clone(), spans::step(&run, index));
+                        let execution = async move {
+                            let outcome = step::execute(&run, index).await;
+                            spans::ended(&outcome, |record| Some(record.version));
+                            (index, outcome)
+                        };
+                        running.spawn(execution.instrument(span));
                     }
                 }
             }
@@ -141,6 +170,7 @@ impl Run {
                 Ok(step) => run.commits.record(step.clone()).await.map(|()| step),
                 Err(error) => Err(error),
             };
+            run.told.step_ended(index, &outcome);
             match outcome {
                 Ok(step) => {
                     run.ended(index, step.clone());

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::thread::JoinHandle;
 
 use lake_master_core::{State, codec};
+use lake_metrics::Moves;
 use lake_proto::{ErrorClass, Fault, v1};
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -45,6 +46,7 @@ pub struct Starting {
     options: Options,
     store: Store,
     state: Arc<RwLock<State>>,
+    moves: Arc<Moves>,
     desk: Arc<Desk>,
     mailbox: SyncSender<Request>,
     requests: Receiver<Request>,
@@ -93,10 +95,16 @@ pub fn open(options: Options) -> Result<(Raft, PeersService, Starting), Fault> {
     let nowhere = Status { role: Role::NoQuorum, term: 0, applied: store.snapshot_at().index, leader: 0 };
     let (status, watch_status) = watch::channel(nowhere);
     let (members, watch_members) = watch::channel(options.peers.clone());
-    let raft =
-        Raft { mailbox: mailbox.clone(), state: Arc::clone(&state), status: watch_status, members: watch_members };
+    let moves: Arc<Moves> = Arc::default();
+    let raft = Raft {
+        mailbox: mailbox.clone(),
+        state: Arc::clone(&state),
+        status: watch_status,
+        members: watch_members,
+        moves: Arc::clone(&moves),
+    };
     let service = PeersService { desk: Arc::clone(&desk) };
-    Ok((raft, service, Starting { options, store, state, desk, mailbox, requests, status, members }))
+    Ok((raft, service, Starting { options, store, state, moves, desk, mailbox, requests, status, members }))
 }
 
 impl Starting {
@@ -132,8 +140,8 @@ impl Starting {
         let identity = self.store.identity().clone();
         let cluster_id = identity.cluster_id.unwrap_or_default();
         let outbound = Outbound::default();
-        let node =
-            Node::new(self.store, self.state, ELECTION_TICKS..2 * ELECTION_TICKS).map_err(|error| damaged(&error))?;
+        let (moves, ticks) = (Arc::clone(&self.moves), ELECTION_TICKS..2 * ELECTION_TICKS);
+        let node = Node::new(self.store, self.state, moves, ticks).map_err(|error| damaged(&error))?;
         let mut listed = self.options.peers;
         let (address, incarnation) = (self.options.address, identity.incarnation.clone());
         listed.insert(Member { id: identity.id, address, incarnation });
@@ -155,7 +163,15 @@ impl Starting {
             tasks: tasks.clone(),
         };
         tasks.spawn(peers.run());
-        let thread = Thread { node, outbound, status: self.status, members: self.members, listed, desk: self.desk };
+        let thread = Thread {
+            node,
+            outbound,
+            status: self.status,
+            members: self.members,
+            moves: self.moves,
+            listed,
+            desk: self.desk,
+        };
         let requests = self.requests;
         let thread = std::thread::Builder::new().name(THREAD.to_owned()).spawn(move || thread.run(&requests)).map_err(
             |error| Fault::new(ErrorClass::Resource, "thread", format!("cannot start the raft thread: {error}")),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use lake_proto::{AppId, ErrorClass, Fault, QueryId, WorkerId, v1};
+use lake_telemetry::trace;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -182,6 +183,7 @@ impl Scheduler {
         let submission = Submission {
             plan,
             label: request.label,
+            traceparent: trace::accepted(&request.traceparent),
             policy: TaskPolicy::new(request.task_policy, &self.settings),
             prepare: v1::PrepareQuery {
                 query_id: id.as_str().to_owned(),

@@ -40,6 +40,7 @@ mod plan;
 mod progress;
 mod services;
 mod settings;
+mod spans;
 mod stash;
 mod status;
 mod uncuttable;

@@ -93,6 +93,8 @@ pub(crate) enum Message {
 pub(crate) struct Submission {
     pub(crate) plan: QueryPlan,
     pub(crate) label: String,
+    /// W3C trace context of the query; empty = none.
+    pub(crate) traceparent: String,
     pub(crate) policy: TaskPolicy,
     pub(crate) prepare: v1::PrepareQuery,
     /// For the driver.
@@ -237,7 +239,7 @@ impl Owner {
         // The retries report the same rows once more.
         for lost in self.machine.attempts_on(&worker) {
             if let Some(entry) = self.entries.get_mut(&lost.query) {
-                entry.attempt_ended(lost.attempt);
+                self.services.settings.tally.task_lost(entry.attempt_ended(lost.attempt));
             }
         }
         self.event(Event::WorkerLost { worker });
@@ -335,6 +337,7 @@ impl Owner {
 
     fn ended(&mut self, query: &QueryId, end: QueryEnd<TaskOutput>) {
         let Some(entry) = self.entries.get_mut(query) else { return };
+        entry.count_end(&end, &self.services.settings.tally);
         let answer = match end {
             QueryEnd::Finished(pieces) => {
                 tracing::info!(query_id = %query, "query finished");

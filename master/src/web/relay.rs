@@ -18,7 +18,7 @@ use lake_raft::Role;
 use crate::master::Master;
 
 /// What every master answers for itself, beside the files of its pages.
-const OWN: [&str; 4] = ["/healthz", "/readyz", "/metrics", "/api/v1/version"];
+const OWN: [&str; 5] = ["/healthz", "/readyz", "/metrics", lake_metrics::spark::MASTER_PATH, "/api/v1/version"];
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Marks a request that another master makes for its visitor.
@@ -74,7 +74,8 @@ mod tests {
 
     #[test]
     fn a_master_answers_for_itself_what_is_about_itself_and_what_is_not_read() {
-        for path in ["/healthz", "/readyz", "/metrics", "/api/v1/version", "/style.css", "/favicon.ico"] {
+        let paths = ["/healthz", "/readyz", "/metrics", "/metrics/master/prometheus", "/api/v1/version"];
+        for path in paths.into_iter().chain(["/style.css", "/favicon.ico"]) {
             assert!(is_own(&Method::GET, path), "{path}");
         }
         for path in ["/", "/applications/app-1", "/api/v1/workers", "/no-such-page"] {

@@ -8,23 +8,28 @@ use lake_tests::fixture::project;
 use serde_json::Value;
 
 /// Normal dependencies between our crates. A new edge needs a decision record in docs/adr.
-const ALLOWED: [(&str, &[&str]); 12] = [
+const ALLOWED: [(&str, &[&str]); 14] = [
     ("lake-proto", &[]),
+    ("lake-metrics", &["lake-proto"]),
+    ("lake-telemetry", &["lake-proto"]),
     ("lake-master-core", &["lake-proto"]),
-    ("lake-raft", &["lake-proto", "lake-master-core"]),
+    ("lake-raft", &["lake-proto", "lake-master-core", "lake-metrics"]),
     ("lake-record", &["lake-proto", "lake-job"]),
     ("lake-scheduler-core", &["lake-proto"]),
     ("lake-job", &["lake-proto"]),
-    ("lake-engine", &["lake-proto", "lake-job"]),
-    ("lake-scheduler", &["lake-proto", "lake-scheduler-core", "lake-engine"]),
-    ("lake-master", &["lake-proto", "lake-master-core", "lake-raft", "lake-scheduler"]),
-    ("lake-worker", &["lake-proto", "lake-engine"]),
-    ("lake-client", &["lake-proto", "lake-job", "lake-engine"]),
+    ("lake-engine", &["lake-proto", "lake-job", "lake-telemetry"]),
+    ("lake-scheduler", &["lake-proto", "lake-scheduler-core", "lake-engine", "lake-metrics", "lake-telemetry"]),
+    (
+        "lake-master",
+        &["lake-proto", "lake-master-core", "lake-raft", "lake-scheduler", "lake-metrics", "lake-telemetry"],
+    ),
+    ("lake-worker", &["lake-proto", "lake-engine", "lake-metrics", "lake-telemetry"]),
+    ("lake-client", &["lake-proto", "lake-job", "lake-engine", "lake-telemetry"]),
     ("lake-bench", &["lake-proto", "lake-job", "lake-engine"]),
 ];
 
 /// Pure crates: no runtime, no sockets, no engine.
-const PURE: [&str; 4] = ["lake-master-core", "lake-scheduler-core", "lake-job", "lake-record"];
+const PURE: [&str; 5] = ["lake-master-core", "lake-scheduler-core", "lake-job", "lake-record", "lake-metrics"];
 const IMPURE: [&str; 8] =
     ["tokio", "datafusion", "object_store", "axum", "hyper-util", "reqwest", "tokio-postgres", "rand"];
 

@@ -8,7 +8,7 @@ use crate::step::{Expectation, Step};
 use crate::worker::WorkerState;
 
 /// Bytes that version 1 wrote. They are never edited; a new variant or field adds a line.
-const GOLDEN: [&str; 15] = [
+const GOLDEN: [&str; 16] = [
     r#"{"format":1,"at_ms":5,"command":{"submit":{"id":"s-1","pipeline":"{\"a\":\"é\"}","options":{"name":"n","job_name":"j","total_executor_cores":4,"driver_memory_bytes":512,"supervise":true,"max_attempts":3,"deploy_mode":"cluster"}}}}"#,
     r#"{"format":1,"at_ms":5,"command":{"assign_driver":{"driver":"driver-1","worker":"worker-1"}}}"#,
     r#"{"format":1,"at_ms":5,"command":{"driver_started":{"driver":"driver-1","epoch":9}}}"#,
@@ -24,13 +24,14 @@ const GOLDEN: [&str; 15] = [
     r#"{"format":1,"at_ms":5,"command":{"worker_left":{"worker":"worker-1"}}}"#,
     r#"{"format":1,"at_ms":5,"command":{"submit":{"id":"s-2","pipeline":"{}","options":{"name":"n","job_name":"j","total_executor_cores":4,"driver_memory_bytes":512,"supervise":true,"max_attempts":3,"deploy_mode":"cluster"},"bound":{"applications":6,"pipelines_bytes":7}}}}"#,
     r#"{"format":1,"at_ms":5,"command":{"permit_commit":{"driver":"driver-1","epoch":9,"table":"a.b","run_number":7,"inputs":"d1"}}}"#,
+    r#"{"format":1,"at_ms":5,"command":{"submit":{"id":"s-3","pipeline":"{}","options":{"name":"n","job_name":"j","total_executor_cores":4,"driver_memory_bytes":512,"supervise":true,"max_attempts":3,"deploy_mode":"cluster"},"traceparent":"00-1-2-01"}}}"#,
 ];
 
 /// Workers as version 1 wrote them into snapshots, and one line per state that was added since.
 const GOLDEN_WORKERS: [&str; 3] =
     [r#""alive""#, r#"{"lost":{"at_ms":7,"reason":"r"}}"#, r#"{"decommissioned":{"at_ms":7}}"#];
 
-fn commands() -> [Command; 15] {
+fn commands() -> [Command; 16] {
     let driver = || "driver-1".parse().unwrap();
     let worker = || "worker-1".parse().unwrap();
     let options = Options {
@@ -68,6 +69,7 @@ fn commands() -> [Command; 15] {
             pipeline: r#"{"a":"é"}"#.to_owned(),
             options: options.clone(),
             bound: None,
+            traceparent: String::new(),
         }),
         Command::AssignDriver { driver: driver(), worker: worker() },
         Command::DriverStarted { driver: driver(), epoch: 9 },
@@ -96,6 +98,7 @@ fn commands() -> [Command; 15] {
             pipeline: "{}".to_owned(),
             options: options.clone(),
             bound: Some(QueueBound { applications: 6, pipelines_bytes: 7 }),
+            traceparent: String::new(),
         }),
         Command::PermitCommit {
             driver: driver(),
@@ -104,6 +107,13 @@ fn commands() -> [Command; 15] {
             run_number: 7,
             inputs: "d1".to_owned(),
         },
+        Command::Submit(Submission {
+            id: "s-3".parse().unwrap(),
+            pipeline: "{}".to_owned(),
+            options,
+            bound: None,
+            traceparent: "00-1-2-01".to_owned(),
+        }),
     ]
 }
 
