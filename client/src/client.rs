@@ -15,6 +15,7 @@ use lake_proto::v1::{
     SubmitResponse, WatchUpdate,
 };
 use lake_proto::{ErrorClass, Fault};
+use lake_telemetry::trace::traced;
 use tokio::time::{Instant, sleep, timeout};
 use tonic::transport::Channel;
 use tonic::{Code, Response, Status, Streaming};
@@ -47,7 +48,7 @@ impl Client {
     /// `unavailable` when no master answers in time; `conflict` when the id was used for another job; whatever the
     /// master refuses.
     pub async fn submit(&mut self, request: SubmitRequest) -> Result<SubmitResponse, Fault> {
-        self.call(async move |mut service| service.submit(request.clone()).await).await
+        self.call(async move |mut service| service.submit(traced(request.clone())).await).await
     }
 
     /// The state of a submission; `id` is a driver, application or submission id.

@@ -72,6 +72,8 @@ mod open {
             epoch: submitted.epoch,
             work_dir: directory.to_owned(),
             memory_bytes: options.driver_memory.unwrap_or(DEFAULT_DRIVER_MEMORY_BYTES),
+            // The current span's.
+            traceparent: String::new(),
         };
         driver::run_attached(arguments, lease_ended).await
     }

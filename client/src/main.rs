@@ -6,6 +6,7 @@ use clap::Parser;
 use lake_client::options::Options;
 use lake_client::report::Failed;
 use lake_client::spark;
+use lake_telemetry::{LogFormat, Settings};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -33,7 +34,14 @@ fn main() -> ExitCode {
 }
 
 fn run(options: Options) -> ExitCode {
-    log(options.log_filter());
+    let settings = Settings { service: "lake-submit", format: LogFormat::Text, filter: options.log_filter() };
+    let _telemetry = match lake_telemetry::start(&settings) {
+        Ok(telemetry) => telemetry,
+        Err(fault) => {
+            eprint!("{}", Failed::from(fault.clone()).to_text());
+            return ExitCode::from(fault.class.exit_code());
+        }
+    };
     let main = std::thread::Builder::new().name("main".to_owned()).stack_size(STACK_BYTES).spawn(move || {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES).build()?;
@@ -52,9 +60,4 @@ fn run(options: Options) -> ExitCode {
         }
         Ok(Err(_)) => ExitCode::from(lake_proto::ErrorClass::Internal.exit_code()),
     }
-}
-
-/// Our own log goes to standard error.
-fn log(filter: &str) {
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }

@@ -14,6 +14,7 @@ use lake_proto::v1::EffectiveSetting;
 use lake_proto::{ErrorClass, Fault};
 use lake_raft::Directory;
 use lake_record::history::Retention;
+pub use lake_telemetry::LogFormat;
 
 pub use self::cli::{Action, parse};
 pub(crate) use self::place::check as check_place;
@@ -55,16 +56,6 @@ pub struct Config {
     pub log_level: String,
     /// All of these with where they come from, to be shown. Empty when nothing was parsed.
     pub effective: Vec<EffectiveSetting>,
-}
-
-/// Shape of log lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object per line.
-    Json,
 }
 
 impl Default for Config {

@@ -18,7 +18,7 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Sends one effect to its worker.
 pub(crate) fn execute(reign: &Reign, effect: Effect) {
     match effect {
-        Effect::LaunchDriver { worker, driver, epoch, app, memory_bytes } => {
+        Effect::LaunchDriver { worker, driver, epoch, app, memory_bytes, traceparent } => {
             let Some(link) = reign.fleet.link(&worker) else { return };
             lake_proto::point::reached("leader-before-launch");
             let launch = v1::LaunchDriver {
@@ -27,6 +27,7 @@ pub(crate) fn execute(reign: &Reign, effect: Effect) {
                 app_id: app.to_string(),
                 memory_bytes,
                 master_url: link.master_url.clone(),
+                traceparent,
             };
             if send(&link, Message::LaunchDriver(launch)) {
                 reign.fleet.sent(&worker, &driver, epoch);

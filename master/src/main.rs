@@ -1,12 +1,12 @@
 //! The `lake-master` binary: flags, logs, signals. Edge.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::process::ExitCode;
 
-use lake_master::config::{self, Action, Config, LogFormat};
+use lake_master::config::{self, Action, Config};
 use lake_proto::{ErrorClass, Fault};
+use lake_telemetry::{Settings, Telemetry};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -31,9 +31,10 @@ fn run() -> Result<(), Fault> {
     if let Action::Print(text) = &action {
         return print(text);
     }
-    if let Action::Run(config) = &action {
-        log_to_stderr(config)?;
-    }
+    let _telemetry = match &action {
+        Action::Run(config) => Some(start_telemetry(config)?),
+        Action::Members(_) | Action::Print(_) => None,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(SERVICE_THREADS)
         .max_blocking_threads(MAX_BLOCKING_THREADS)
@@ -69,17 +70,8 @@ fn listen(kind: SignalKind) -> Result<tokio::signal::unix::Signal, Fault> {
     signal(kind).map_err(|error| internal(format!("signals cannot be received: {error}")))
 }
 
-fn log_to_stderr(config: &Config) -> Result<(), Fault> {
-    let filter = EnvFilter::try_new(&config.log_level).map_err(|error| {
-        let message = format!("--log-level '{}' is not valid: {error}", config.log_level);
-        Fault::new(ErrorClass::InvalidJob, "config", message)
-    })?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match config.log_format {
-        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => log.json().init(),
-    }
-    Ok(())
+fn start_telemetry(config: &Config) -> Result<Telemetry, Fault> {
+    lake_telemetry::start(&Settings { service: "lake-master", format: config.log_format, filter: &config.log_level })
 }
 
 fn print(text: &str) -> Result<(), Fault> {

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use lake_master_core::view::{self, ApplicationView, Before, Live};
 use lake_master_core::{Application, QueueBound};
+use lake_metrics::Tally;
 use lake_pages::Setting;
 use lake_proto::{AppId, Fault};
 use lake_raft::Raft;
@@ -39,14 +40,16 @@ pub(crate) struct Master {
     pub(crate) queue: QueueBound,
     /// Host in URLs given to drivers; `None` when it is bound to every address.
     pub(crate) reachable_host: Option<String>,
-    /// Queries accepted since the start.
-    pub(crate) queries_total: AtomicU64,
     pub(crate) history: History,
     pub(crate) fresh: Fresh,
     /// What it runs with.
     pub(crate) settings: Vec<Setting>,
     /// Places for pages that are told when something changes.
     pub(crate) listeners: Arc<Semaphore>,
+    /// What was counted while it led, since the start.
+    pub(crate) tally: Arc<Tally>,
+    /// When it started.
+    pub(crate) started: Instant,
 }
 
 impl Master {
@@ -60,21 +63,23 @@ impl Master {
         settings: Vec<Setting>,
     ) -> Arc<Self> {
         let stop = CancellationToken::new();
+        let tally: Arc<Tally> = Arc::default();
         Arc::new(Self {
             raft,
             id,
             confirmation: Confirmation::new(),
-            reign: watch::Sender::new(Arc::new(Reign::new(stop.child_token()))),
+            reign: watch::Sender::new(Arc::new(Reign::new(stop.child_token(), Arc::clone(&tally)))),
             stop,
             tasks: TaskTracker::new(),
             grpc_port,
             queue,
             reachable_host,
-            queries_total: AtomicU64::new(0),
             history,
             fresh: Fresh::default(),
             settings,
             listeners: Arc::new(Semaphore::new(MOST_LISTENERS)),
+            tally,
+            started: Instant::now(),
         })
     }
 
@@ -93,7 +98,7 @@ impl Master {
 
     /// Puts an empty reign in the place of the one that is over, and ends that.
     pub(crate) async fn end_reign(&self) {
-        let next = Arc::new(Reign::new(self.stop.child_token()));
+        let next = Arc::new(Reign::new(self.stop.child_token(), self.tally.clone()));
         let over = self.reign.send_replace(next);
         over.end().await;
     }
@@ -132,9 +137,5 @@ impl Master {
             next = after;
         }
         found
-    }
-
-    pub(crate) fn count_query(&self) {
-        self.queries_total.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -4,9 +4,10 @@
 //! leader, and nothing that a deposed leader started or heard can be taken for news of a later one.
 
 use std::collections::BTreeSet;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use lake_master_core::Timeouts;
+use lake_metrics::Tally;
 use lake_proto::AppId;
 use lake_scheduler::{Scheduler, SchedulerSettings};
 use tokio_util::sync::CancellationToken;
@@ -31,9 +32,9 @@ pub(crate) struct Reign {
 }
 
 impl Reign {
-    pub(crate) fn new(stop: CancellationToken) -> Self {
+    pub(crate) fn new(stop: CancellationToken, tally: Arc<Tally>) -> Self {
         Self {
-            scheduler: Scheduler::start(SchedulerSettings::default()),
+            scheduler: Scheduler::start(SchedulerSettings { tally, ..SchedulerSettings::default() }),
             fleet: Fleet::new(Timeouts::default()),
             progress: Progress::new(),
             pipelines: Pipelines::default(),

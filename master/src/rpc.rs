@@ -9,9 +9,9 @@ mod workers;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{Request as HttpRequest, State};
 use axum::http::{HeaderName, HeaderValue};
-use axum::middleware::map_response_with_state;
+use axum::middleware::{Next, from_fn, map_response_with_state};
 use axum::response::Response as HttpResponse;
 use futures::{Stream, StreamExt};
 use lake_proto::channel::MAX_MESSAGE_BYTES;
@@ -24,12 +24,27 @@ use lake_proto::v1::submissions_server::SubmissionsServer;
 use lake_proto::v1::workers_server::WorkersServer;
 use lake_proto::{ErrorClass, Fault};
 use lake_raft::{PeersService, Role};
+use lake_telemetry::trace;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::service::RoutesBuilder;
+use tracing::Instrument;
 
 use crate::master::Master;
 use crate::web;
+
+/// Calls that belong to a run and come once or a few times in it. The others would be most of what is traced: messages of
+/// raft, heartbeats, signs of life.
+const TRACED: [&str; 8] = [
+    "/lake.v1.Submissions/Submit",
+    "/lake.v1.Submissions/Kill",
+    "/lake.v1.Drivers/Start",
+    "/lake.v1.Drivers/PermitCommit",
+    "/lake.v1.Drivers/RecordStep",
+    "/lake.v1.Drivers/Finish",
+    "/lake.v1.Drivers/RunQuery",
+    "/lake.v1.Drivers/AttachQuery",
+];
 
 /// What services answer streams with.
 pub(crate) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -53,7 +68,19 @@ pub(crate) fn services(master: &Arc<Master>, peers: PeersService) -> tonic::serv
         .add_service(MembersServer::new(members::Service::new(Arc::clone(master))))
         .add_service(pages.max_encoding_message_size(MAX_MESSAGE_BYTES));
     let redirecting = map_response_with_state(Arc::clone(master), name_leader);
-    routes.routes().into_axum_router().layer(redirecting).into()
+    routes.routes().into_axum_router().layer(redirecting).layer(from_fn(in_span)).into()
+}
+
+/// Calls of runs have a span each, in the trace of their caller.
+async fn in_span(request: HttpRequest, next: Next) -> HttpResponse {
+    let path = request.uri().path();
+    if !TRACED.contains(&path) {
+        return next.run(request).await;
+    }
+    let span = tracing::info_span!("request", method = path);
+    let caller = request.headers().get(trace::HEADER).and_then(|context| context.to_str().ok());
+    trace::follow(&span, caller.unwrap_or_default());
+    next.run(request).instrument(span).await
 }
 
 /// A refusal by a master that does not lead says who does.

@@ -16,9 +16,9 @@ pub(crate) mod utilisation;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
-use axum::middleware::{from_fn_with_state, map_response};
+use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use lake_http::{Guard, Hosts, Limits, guard, refusal_in_text};
@@ -26,6 +26,7 @@ use lake_pages::route;
 use lake_proto::Fault;
 use lake_proto::web::{Asset, HARDENING, content_security};
 use lake_raft::Role;
+use tracing::Instrument;
 
 pub(crate) use self::events::MOST_LISTENERS;
 pub(crate) use self::kill::kill_token;
@@ -42,11 +43,17 @@ pub(crate) fn router(master: Arc<Master>, hosts: Hosts) -> Router {
     let pages = own_router(Arc::clone(&master)).merge(events);
     let router = pages.layer(from_fn_with_state(master, relay::relay));
     let guarded = guard(router, Guard { hosts, any_host: &PROBES, limits: Limits::default(), refusal });
-    guarded.layer(map_response(harden))
+    guarded.layer(map_response(harden)).layer(from_fn(in_span))
 }
 
 fn refusal(uri: &Uri, status: StatusCode, fault: &Fault) -> Response {
     if uri.path().starts_with("/api/") { api::failed_as(status, fault) } else { refusal_in_text(uri, status, fault) }
+}
+
+/// A detail, because pages ask again every few seconds.
+async fn in_span(request: Request, next: Next) -> Response {
+    let span = tracing::debug_span!("request", method = %request.method(), path = request.uri().path());
+    next.run(request).instrument(span).await
 }
 
 /// What this master knows itself.
@@ -72,6 +79,7 @@ pub(crate) fn own_router(master: Arc<Master>) -> Router {
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics::text))
+        .route(lake_metrics::spark::MASTER_PATH, get(metrics::text_as_spark))
         .nest("/api/v1", api::router())
         .route("/api/v1/records", get(records::list))
         .route("/api/v1/records/{id}", get(records::one))

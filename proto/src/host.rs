@@ -61,6 +61,77 @@ fn uptime(text: &str) -> Option<Duration> {
     Some(Duration::from_secs(seconds.parse().ok()?) + Duration::from_millis(hundredths * 10))
 }
 
+/// What a process has used and holds, as the kernel counts it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ProcessFigures {
+    /// User and system time.
+    pub cpu: Duration,
+    /// Resident memory.
+    pub resident_bytes: u64,
+    /// Address space.
+    pub virtual_bytes: u64,
+    /// Open file descriptors.
+    pub open_files: u64,
+    /// Open file descriptors that it may have.
+    pub most_files: u64,
+    /// Threads.
+    pub threads: u64,
+    /// When it started, since 1970.
+    pub started: Duration,
+}
+
+/// The figures of this process; zeros where the kernel does not say.
+pub fn process_figures() -> ProcessFigures {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let open = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+    let stat = stat(&read("/proc/self/stat")).unwrap_or_default();
+    let status = read("/proc/self/status");
+    ProcessFigures {
+        cpu: stat.cpu,
+        resident_bytes: proc_bytes(&status, "VmRSS:").unwrap_or_default(),
+        virtual_bytes: proc_bytes(&status, "VmSize:").unwrap_or_default(),
+        // One of them is the directory that is read here.
+        open_files: u64::try_from(open).unwrap_or(u64::MAX).saturating_sub(1),
+        most_files: open_limit(&read("/proc/self/limits")).unwrap_or_default(),
+        threads: stat.threads,
+        started: booted(&read("/proc/stat")).unwrap_or_default() + stat.started_after_boot,
+    }
+}
+
+/// What /proc/<pid>/stat tells.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Stat {
+    cpu: Duration,
+    threads: u64,
+    started_after_boot: Duration,
+}
+
+fn stat(text: &str) -> Option<Stat> {
+    // The name in parentheses may hold anything. Fields are numbered from 1 in the manual; the first after it is the third.
+    let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
+    let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
+    // Hundredths of a second whatever the kernel's own clock does: USER_HZ is part of its interface.
+    let time = |ticks: u64| Duration::from_millis(ticks.saturating_mul(10));
+    Some(Stat {
+        cpu: time(field(14)?.saturating_add(field(15)?)),
+        threads: field(20)?,
+        started_after_boot: time(field(22)?),
+    })
+}
+
+/// The soft limit in the line `Max open files` of /proc/<pid>/limits.
+fn open_limit(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    let limit = line.split_whitespace().next()?;
+    if limit == "unlimited" { Some(u64::MAX) } else { limit.parse().ok() }
+}
+
+/// The line `btime` of /proc/stat.
+fn booted(text: &str) -> Option<Duration> {
+    let line = text.lines().find_map(|line| line.strip_prefix("btime "))?;
+    line.trim().parse().ok().map(Duration::from_secs)
+}
+
 /// The bytes in the line `<key> <n> kB` of a file of /proc.
 pub fn proc_bytes(text: &str, key: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(key))?;
@@ -86,6 +157,31 @@ mod tests {
         assert_eq!(proc_bytes(text, "MemFree:"), Some(1024));
         assert_eq!(proc_bytes("nothing", "MemTotal:"), None);
         assert!(memory_bytes().is_some_and(|bytes| bytes > 0));
+    }
+
+    #[test]
+    fn the_figures_of_a_process_are_read_whatever_its_name_is() {
+        let text = "42 (a) b) S 1 2 3 4 -1 0 10 0 0 0 250 50 0 0 20 0 7 0 12345 99 5 184\n";
+        let expected =
+            Stat { cpu: Duration::from_secs(3), threads: 7, started_after_boot: Duration::from_millis(123_450) };
+        assert_eq!(stat(text), Some(expected));
+        assert_eq!(stat("42 (a"), None);
+        let limits = "Limit  Soft Limit  Hard Limit  Units\nMax open files   1024    524288    files\n";
+        assert_eq!(open_limit(limits), Some(1024));
+        assert_eq!(open_limit("Max open files   unlimited  unlimited  files"), Some(u64::MAX));
+        assert_eq!(booted("cpu 1 2\nbtime 1700000000\n"), Some(Duration::from_secs(1_700_000_000)));
+    }
+
+    #[test]
+    fn this_process_has_used_something_and_started_before_now() {
+        let figures = process_figures();
+        assert!(figures.resident_bytes > 0 && figures.virtual_bytes >= figures.resident_bytes, "{figures:?}");
+        assert!(figures.open_files > 2 && figures.most_files >= figures.open_files, "{figures:?}");
+        assert!(figures.threads > 0, "{figures:?}");
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        // The kernel's second of the start is rounded.
+        assert!(figures.started > Duration::from_secs(1_000_000_000), "{figures:?}");
+        assert!(figures.started < now + Duration::from_secs(2), "{figures:?}");
     }
 
     #[test]

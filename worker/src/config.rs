@@ -12,6 +12,7 @@ use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser};
 use lake_proto::channel::master_addresses;
 use lake_proto::v1::EffectiveSetting;
 use lake_proto::{ErrorClass, Fault, quantity};
+pub use lake_telemetry::LogFormat;
 use serde::Deserialize;
 
 use self::limits::Host;
@@ -22,16 +23,6 @@ const SMALLEST_MEMORY: u64 = 512 << 20;
 
 /// The filter of the log when nothing else is asked for.
 pub const DEFAULT_LOG_LEVEL: &str = lake_proto::LOG_FILTER;
-
-/// How log lines look on stderr.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object per line.
-    Json,
-}
 
 /// What the worker runs with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +52,7 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// `lake://host:port[,host:port...]`
     pub master_url: String,
-    /// How log lines look.
+    /// How log lines look, of this daemon and its drivers.
     pub log_format: LogFormat,
     /// What this daemon and its drivers log, as a `tracing` filter.
     pub log_level: String,

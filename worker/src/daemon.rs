@@ -97,6 +97,7 @@ impl Worker {
             drivers: drivers.clone(),
             logs: logs.clone(),
             work: work.clone(),
+            outbox: outbox.clone(),
             draining: draining.clone(),
             started: Instant::now(),
         };
@@ -118,7 +119,7 @@ impl Worker {
         servers.start("the grpc server", serve_logs(grpc, logs.clone()));
         servers.start(
             "the flight server",
-            serve_flight(flight, ShuffleFlight::new(work.shuffle(), tasks.fence().clone())),
+            serve_flight(flight, ShuffleFlight::new(work.shuffle(), tasks.fence().clone(), tasks.tally().clone())),
         );
         let own = [Some(config.host.clone()), own_host_name()].into_iter().flatten();
         let hosts = Hosts::new(own.chain(config.webui_allowed_hosts.iter().cloned()), |_| false);

@@ -14,7 +14,7 @@ use lake_proto::v1::LaunchDriver;
 use lake_proto::{DriverId, ErrorClass, Fault, last_word};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::config::DEFAULT_LOG_LEVEL;
+use crate::config::{DEFAULT_LOG_LEVEL, LogFormat};
 
 const LOOK_AT_PARENT: Duration = Duration::from_secs(1);
 
@@ -36,9 +36,15 @@ struct Flags {
     /// Memory it may use, in bytes; 0 for no limit
     #[arg(long)]
     memory: u64,
+    /// Shape of log lines
+    #[arg(long, value_enum, default_value = "text")]
+    log_format: LogFormat,
     /// What is logged, as a filter
     #[arg(long, default_value = DEFAULT_LOG_LEVEL)]
     log_level: String,
+    /// Trace context of the submission
+    #[arg(long, default_value = "")]
+    traceparent: String,
     /// Process that it must not outlive
     #[arg(long)]
     parent: Option<u32>,
@@ -49,24 +55,28 @@ struct Flags {
 pub struct Command {
     /// What the driver runs with.
     pub arguments: DriverArgs,
+    /// Shape of log lines.
+    pub log_format: LogFormat,
     /// What is logged, as a `tracing` filter.
     pub log_level: String,
     /// The worker's process id.
     pub parent: Option<u32>,
 }
 
-/// The command line of a driver, after the program's name.
-pub fn arguments(launch: &LaunchDriver, directory: &Path, log_level: &str) -> Vec<OsString> {
+/// The command line of a driver, after the program's name. It logs as its worker does.
+pub fn arguments(launch: &LaunchDriver, directory: &Path, log_format: LogFormat, log_level: &str) -> Vec<OsString> {
     let epoch = launch.epoch.to_string();
     let memory = launch.memory_bytes.to_string();
     let parent = std::process::id().to_string();
-    let pairs: [(&str, OsString); 7] = [
+    let pairs: [(&str, OsString); 9] = [
         ("--driver-id", launch.driver_id.clone().into()),
         ("--epoch", epoch.into()),
         ("--master", launch.master_url.clone().into()),
         ("--work-dir", directory.into()),
         ("--memory", memory.into()),
+        ("--log-format", log_format.name().into()),
         ("--log-level", log_level.into()),
+        ("--traceparent", launch.traceparent.clone().into()),
         ("--parent", parent.into()),
     ];
     let mut arguments = vec![OsString::from("driver")];
@@ -91,8 +101,9 @@ pub fn read(arguments: Vec<String>) -> Result<Command, Fault> {
         epoch: flags.epoch,
         work_dir: flags.work_dir,
         memory_bytes: flags.memory,
+        traceparent: flags.traceparent,
     };
-    Ok(Command { arguments, log_level: flags.log_level, parent: flags.parent })
+    Ok(Command { arguments, log_format: flags.log_format, log_level: flags.log_level, parent: flags.parent })
 }
 
 /// Runs the submission to its end.
@@ -141,13 +152,16 @@ mod tests {
             app_id: "app-1".to_owned(),
             memory_bytes: 512,
             master_url: "lake://m:1".to_owned(),
+            traceparent: "00-1-2-01".to_owned(),
         };
-        let written = arguments(&launch, Path::new("/work/app-1/driver-1"), "debug");
+        let written = arguments(&launch, Path::new("/work/app-1/driver-1"), LogFormat::Json, "debug");
         assert_eq!(written.first().unwrap(), "driver");
         let command = read(written.into_iter().map(|text| text.into_string().unwrap()).collect()).unwrap();
         assert_eq!((command.log_level.as_str(), command.parent), ("debug", Some(std::process::id())));
+        assert_eq!(command.log_format, LogFormat::Json);
         let read = command.arguments;
         assert_eq!((read.driver_id.as_str(), read.epoch, read.memory_bytes), ("driver-1", 9, 512));
         assert_eq!((read.master_url.as_str(), read.work_dir.to_str().unwrap()), ("lake://m:1", "/work/app-1/driver-1"));
+        assert_eq!(read.traceparent, "00-1-2-01");
     }
 }

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::supervisor::{failed, stopping};
+use crate::config::LogFormat;
 use crate::driver_mode::arguments;
 use crate::registration::outbox::Outbox;
 use crate::workdir::WorkDir;
@@ -43,15 +44,16 @@ pub struct Program {
 pub type Arguments = Box<dyn Fn(&LaunchDriver, &Path) -> Vec<OsString> + Send + Sync>;
 
 impl Program {
-    /// This executable in child mode: `lake-worker driver …`, with this filter of its log.
+    /// This executable in child mode: `lake-worker driver …`, with this shape and filter of its log.
     ///
     /// # Errors
     /// `internal` when the executable's path cannot be found.
-    pub fn this_executable(log_level: String) -> Result<Self, Fault> {
+    pub fn this_executable(log_format: LogFormat, log_level: String) -> Result<Self, Fault> {
         let executable = std::env::current_exe().map_err(|error| {
             Fault::new(ErrorClass::Internal, "executable", format!("cannot find this executable: {error}"))
         })?;
-        let arguments = move |launch: &LaunchDriver, directory: &Path| arguments(launch, directory, &log_level);
+        let arguments =
+            move |launch: &LaunchDriver, directory: &Path| arguments(launch, directory, log_format, &log_level);
         Ok(Self { executable, arguments: Box::new(arguments) })
     }
 }

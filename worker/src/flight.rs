@@ -23,7 +23,8 @@ use arrow_flight::{
 };
 use ballista_executor::flight_service::BallistaFlightService;
 use datafusion::common::runtime::SpawnedTask;
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{Stream, TryStreamExt};
+use lake_metrics::worker::Tally;
 use lake_proto::{ErrorClass, Fault};
 use tonic::{Request, Response, Status, Streaming};
 
@@ -40,14 +41,29 @@ type Answer<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 pub struct ShuffleFlight {
     shuffle: PathBuf,
     fence: Arc<Fence>,
+    tally: Arc<Tally>,
     inner: BallistaFlightService,
 }
 
 impl ShuffleFlight {
     /// `shuffle` must be canonical.
-    pub fn new(shuffle: PathBuf, fence: Arc<Fence>) -> Self {
+    pub fn new(shuffle: PathBuf, fence: Arc<Fence>, tally: Arc<Tally>) -> Self {
         let inner = BallistaFlightService::new(shuffle.to_string_lossy().into_owned());
-        Self { shuffle, fence, inner }
+        Self { shuffle, fence, tally, inner }
+    }
+
+    /// The answer, of which is counted what its reader takes.
+    fn counted<T: Send + 'static>(
+        &self,
+        answer: impl Stream<Item = Result<T, Status>> + Send + 'static,
+        bytes: fn(&T) -> usize,
+    ) -> Answer<T> {
+        self.tally.shuffle_reads.add_one();
+        let tally = Arc::clone(&self.tally);
+        let counted = answer.inspect_ok(move |item| {
+            tally.shuffle_served_bytes.add(u64::try_from(bytes(item)).unwrap_or(u64::MAX));
+        });
+        Box::pin(counted)
     }
 
     async fn result(&self, ticket: &ResultTicket) -> Result<Response<Answer<FlightData>>, Status> {
@@ -59,7 +75,7 @@ impl ShuffleFlight {
         let opened = opened.join().await.map_err(|error| FlightError::from_external_error(Box::new(error)));
         let reader = opened.and_then(|opened| opened.map_err(FlightError::from)).map_err(|error| unread(&error))?;
         let encoded = FlightDataEncoderBuilder::new().with_schema(reader.schema()).build(batches(reader));
-        Ok(Response::new(Box::pin(encoded.map_err(|error| unread(&error)))))
+        Ok(Response::new(self.counted(encoded.map_err(|error| unread(&error)), flight_bytes)))
     }
 }
 
@@ -80,7 +96,7 @@ impl FlightService for ShuffleFlight {
         }
         self.fence.check_query(&ticket::check_fetch(&self.shuffle, ticket)?)?;
         let answer = self.inner.do_get(request).await.map_err(|error| silent(&error))?;
-        Ok(answer.map(|stream| Box::pin(stream.map(|item| item.map_err(|error| silent(&error)))) as Answer<_>))
+        Ok(answer.map(|stream| self.counted(stream.map_err(|error| silent(&error)), flight_bytes)))
     }
 
     async fn do_action(&self, request: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
@@ -90,7 +106,7 @@ impl FlightService for ShuffleFlight {
         }
         self.fence.check_query(&ticket::check_fetch(&self.shuffle, &action.body)?)?;
         let answer = self.inner.do_action(request).await.map_err(|error| silent(&error))?;
-        Ok(answer.map(|stream| Box::pin(stream.map(|item| item.map_err(|error| silent(&error)))) as Answer<_>))
+        Ok(answer.map(|stream| self.counted(stream.map_err(|error| silent(&error)), part_bytes)))
     }
 
     async fn handshake(
@@ -139,6 +155,14 @@ fn batches(reader: ResultReader) -> impl Stream<Item = Result<RecordBatch, Fligh
             Err(error) => Err(FlightError::from_external_error(Box::new(error))),
         }
     })
+}
+
+fn flight_bytes(data: &FlightData) -> usize {
+    data.data_header.len() + data.data_body.len()
+}
+
+fn part_bytes(part: &arrow_flight::Result) -> usize {
+    part.body.len()
 }
 
 fn not_served() -> Status {

@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use crate::drain::Drain;
 use crate::drivers::Drivers;
 use crate::logs::{Logs, Which};
+use crate::registration::outbox::Outbox;
 use crate::registration::{Offer, State};
 use crate::tasks::Tasks;
 use crate::workdir::WorkDir;
@@ -45,6 +46,8 @@ pub struct View {
     pub logs: Logs,
     /// Where its files are.
     pub work: Arc<WorkDir>,
+    /// What no master has acknowledged yet.
+    pub outbox: Arc<Outbox>,
     /// Whether it drains.
     pub draining: Drain,
     /// When it started.
@@ -61,7 +64,8 @@ pub fn router(view: View, hosts: Hosts) -> Router {
         .route("/", get(show_page))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .route("/metrics", get(show_metrics))
+        .route("/metrics", get(metrics::show))
+        .route(lake_metrics::spark::WORKER_PATH, get(metrics::show_as_spark))
         .route("/logs/{driver}/{stream}", get(show_log))
         .fallback(show_missing)
         .with_state(Arc::new(view));
@@ -96,10 +100,6 @@ async fn ready(Extract(view): Extract<Arc<View>>) -> (StatusCode, String) {
         State::Registered { worker_id, master } => (StatusCode::OK, format!("registered as {worker_id} at {master}\n")),
         State::Searching(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not registered: {why}\n")),
     }
-}
-
-async fn show_metrics(Extract(view): Extract<Arc<View>>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics::render(&view)).into_response()
 }
 
 async fn show_log(Extract(view): Extract<Arc<View>>, Path((driver, stream)): Path<(String, String)>) -> Response {

@@ -1,12 +1,13 @@
 //! `lake-worker`: the daemon; with `driver` as its first argument the process of one submission, with `drain` the
 //! command that drains a worker. Edge.
 
-use std::io::{IsTerminal, Write, stderr, stdout};
+use std::io::{Write, stderr, stdout};
 use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use lake_proto::{ErrorClass, Fault};
+use lake_telemetry::{Settings, Telemetry};
 use lake_worker::config::limits::Host;
 use lake_worker::config::{self, Config, LogFormat, Request};
 use lake_worker::daemon::Worker;
@@ -16,7 +17,6 @@ use lake_worker::{drain_command, driver_mode};
 use mimalloc::MiMalloc;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
@@ -78,7 +78,7 @@ fn run_worker(arguments: Vec<String>) -> anyhow::Result<()> {
         }
         Request::Run(config) => config,
     };
-    start_logging(config.log_format, &config.log_level)?;
+    let _telemetry = start_telemetry("lake-worker", config.log_format, &config.log_level)?;
     if let Some(remark) = Host::this().oversubscribed(config.cores, config.memory_bytes) {
         tracing::warn!("{remark}");
     }
@@ -88,7 +88,7 @@ fn run_worker(arguments: Vec<String>) -> anyhow::Result<()> {
 async fn serve(config: Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
-    let program = Program::this_executable(config.log_level.clone())?;
+    let program = Program::this_executable(config.log_format, config.log_level.clone())?;
     let mut worker = Worker::start(config, program).await?;
     let bound = &worker.bound;
     let mut out = stdout().lock();
@@ -125,7 +125,7 @@ fn run_drain(arguments: Vec<String>) -> anyhow::Result<()> {
 
 fn run_driver(arguments: Vec<String>) -> anyhow::Result<()> {
     let command = driver_mode::read(arguments)?;
-    start_logging(LogFormat::Text, &command.log_level)?;
+    let _telemetry = start_telemetry("lake-driver", command.log_format, &command.log_level)?;
     let threads = std::thread::available_parallelism().map_or(SERVICE_THREADS, |cores| cores.get().clamp(1, 4));
     let runtime = runtime(threads)?;
     let outcome = runtime.block_on(Box::pin(driver_mode::run(command)));
@@ -146,14 +146,6 @@ fn runtime(threads: usize) -> anyhow::Result<Runtime> {
         .context("cannot start threads")
 }
 
-fn start_logging(format: LogFormat, level: &str) -> Result<(), Fault> {
-    let filter = EnvFilter::try_new(level).map_err(|error| {
-        Fault::new(ErrorClass::InvalidJob, "config", format!("--log-level '{level}' is not valid: {error}"))
-    })?;
-    let logging = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
-    match format {
-        LogFormat::Text => logging.with_ansi(stderr().is_terminal()).init(),
-        LogFormat::Json => logging.json().init(),
-    }
-    Ok(())
+fn start_telemetry(service: &'static str, format: LogFormat, filter: &str) -> Result<Telemetry, Fault> {
+    lake_telemetry::start(&Settings { service, format, filter })
 }

@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use lake_engine::EngineError;
 use lake_engine::session;
+use lake_metrics::worker::Tally;
 use lake_proto::v1::{
     Held, HeldAttempt, HeldQuery, LaunchTask, PrepareQuery, TaskMetrics, TaskRef, TaskStatus, task_status::Outcome,
 };
@@ -31,6 +32,7 @@ use lake_proto::{ErrorClass, Fault, QueryId};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use self::attempt::{Attempt, AttemptId};
 use self::clients::Clients;
@@ -59,19 +61,6 @@ pub struct Running {
     pub metrics: TaskMetrics,
 }
 
-/// How many attempts ended in which way since the start, and what they spilled.
-#[derive(Debug, Default)]
-pub struct Totals {
-    /// Ended with an output.
-    pub done: AtomicU64,
-    /// Ended with an error.
-    pub failed: AtomicU64,
-    /// Ended because they were told to.
-    pub cancelled: AtomicU64,
-    /// Bytes that those with an output have spilled.
-    pub spilled_bytes: AtomicU64,
-}
-
 #[derive(Debug)]
 struct Entry {
     task: TaskRef,
@@ -96,7 +85,7 @@ pub struct Tasks {
     shared: Mutex<Option<Shared>>,
     queries: Mutex<BTreeMap<QueryId, Arc<Query>>>,
     attempts: Mutex<BTreeMap<AttemptId, Entry>>,
-    totals: Totals,
+    tally: Arc<Tally>,
     stopping: AtomicBool,
     // Supervisors and removals; they run on the service threads.
     service: Handle,
@@ -120,7 +109,7 @@ impl Tasks {
             shared: Mutex::new(None),
             queries: Mutex::default(),
             attempts: Mutex::default(),
-            totals: Totals::default(),
+            tally: Arc::default(),
             stopping: AtomicBool::new(false),
             service: Handle::current(),
             tracker: TaskTracker::new(),
@@ -197,7 +186,8 @@ impl Tasks {
             work: self.work.clone(),
         };
         let life = self.life.load(Ordering::Acquire);
-        let supervised = Arc::clone(self).supervise(id, attempt, told, life);
+        let span = attempt.span();
+        let supervised = Arc::clone(self).supervise(id, attempt, told, life).instrument(span);
         query.attempts.spawn_on(self.tracker.track_future(supervised), &self.service);
     }
 
@@ -303,9 +293,14 @@ impl Tasks {
         &self.fence
     }
 
-    /// Attempts that ended, by outcome.
-    pub fn totals(&self) -> &Totals {
-        &self.totals
+    /// What was counted here since the start.
+    pub fn tally(&self) -> &Arc<Tally> {
+        &self.tally
+    }
+
+    /// Bytes that tasks may reserve in the pool they share.
+    pub fn memory_limit(&self) -> u64 {
+        pool_bytes(self.memory_bytes)
     }
 
     /// Bytes that tasks have reserved in the pool they share.
@@ -324,11 +319,10 @@ impl Tasks {
         if let Some(shared) = shared.as_ref() {
             return Ok(shared.clone());
         }
-        let memory = usize::try_from(self.memory_bytes)
+        let memory = usize::try_from(self.memory_limit())
             .map_err(|_| EngineError::new(ErrorClass::Resource, "memory", "the memory setting is too large"))?;
         let made = Shared {
-            // The rest is for what no pool counts: merge and upload buffers, decoders, the allocator.
-            runtime: session::runtime(memory / 5 * 3, &self.work.spill())?,
+            runtime: session::runtime(memory, &self.work.spill())?,
             functions: Arc::new(session::functions()),
         };
         *shared = Some(made.clone());
@@ -343,6 +337,11 @@ impl Tasks {
             tracing::warn!(attempts = lock(&self.attempts).len(), "tasks did not end in time");
         }
     }
+}
+
+/// The rest is for what no pool counts: merge and upload buffers, decoders, the allocator.
+const fn pool_bytes(memory_bytes: u64) -> u64 {
+    memory_bytes / 5 * 3
 }
 
 fn status(task: &TaskRef, outcome: Outcome, metrics: TaskMetrics) -> TaskStatus {

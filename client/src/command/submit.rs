@@ -9,6 +9,9 @@ mod last_word;
 use lake_job::Pipeline;
 use lake_proto::v1::{ApplicationStatus, SubmitOptions, SubmitRequest, SubmitResponse};
 use lake_proto::{DEFAULT_DRIVER_MEMORY_BYTES, ErrorClass, Fault};
+use lake_telemetry::trace;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 use uuid::Uuid;
 
 use self::last_word::LastWord;
@@ -35,7 +38,8 @@ pub(super) async fn run(options: &Options) -> u8 {
         order: Order::default(),
         view: None,
     };
-    let failed = run.job().await.err();
+    let span = tracing::info_span!("submit", app_id = Empty, driver_id = Empty);
+    let failed = Box::pin(run.job()).instrument(span).await.err();
     run.end_with(failed)
 }
 
@@ -72,6 +76,7 @@ impl Outcome {
         self.state = "SUBMITTED".to_owned();
         self.driver_id = Some(answer.driver_id.clone());
         self.app_id = Some(answer.app_id.clone());
+        Span::current().record("app_id", answer.app_id.as_str()).record("driver_id", answer.driver_id.as_str());
     }
 
     fn ended(&mut self, status: &ApplicationStatus) {
@@ -249,7 +254,8 @@ fn request(options: &Options, pipeline: &Pipeline, submission_id: String) -> Res
         max_attempts: if supervise { pipeline.max_attempts } else { 1 },
         deploy_mode: options.deploy_mode.name().to_owned(),
     };
-    Ok(SubmitRequest { submission_id, pipeline: json.into(), options: Some(submit_options) })
+    let options = Some(submit_options);
+    Ok(SubmitRequest { submission_id, pipeline: json.into(), options, traceparent: trace::current() })
 }
 
 /// The rows are data, how many they are is not.

@@ -10,14 +10,17 @@ use lake_job::Pipeline;
 use lake_proto::v1::drivers_client::DriversClient;
 use lake_proto::v1::{self, DriverIdentity, StepProgress, StepRecord};
 use lake_proto::{DriverId, ErrorClass, Fault};
+use lake_telemetry::lineage::{Catalogue, Lineage};
+use lake_telemetry::trace::traced;
 use tokio::sync::watch;
 use tonic::transport::Channel;
+use tracing::{Instrument, Span};
 
 use super::inputs::profiles;
 use super::lease::Lease;
 use super::masters::Masters;
 use super::run::{Commits, Identity, Run};
-use super::settle;
+use super::{settle, spans};
 use crate::runner::cluster::ClusterRunner;
 use crate::session;
 use crate::stores::Stores;
@@ -43,6 +46,8 @@ pub struct DriverArgs {
     pub work_dir: PathBuf,
     /// Memory it may use.
     pub memory_bytes: u64,
+    /// W3C trace context of its submission; empty = none, or the current span's.
+    pub traceparent: String,
 }
 
 /// Runs a submission to its end and reports the end to the master. The caller exits with the fault's class.
@@ -54,16 +59,26 @@ pub struct DriverArgs {
 /// # Errors
 /// Whatever ended the run; `conflict` when a newer driver has taken over, `not-found` when the master gave this one up.
 pub async fn run_attached(args: DriverArgs, lease_ended: impl FnOnce(Fault) + Send + 'static) -> Result<(), Fault> {
+    let span = spans::application("", args.driver_id.as_str(), &args.traceparent);
+    Box::pin(attached(args, lease_ended)).instrument(span).await
+}
+
+async fn attached(args: DriverArgs, lease_ended: impl FnOnce(Fault) + Send + 'static) -> Result<(), Fault> {
     let masters = Masters::new(&args.master_url)?;
     let driver = DriverIdentity { driver_id: args.driver_id.to_string(), epoch: args.epoch };
-    let outcome = run(&args, &masters, &driver, lease_ended).await;
+    let catalogue = Catalogue::of_environment();
+    let outcome = run(&args, &masters, &driver, catalogue.lineage(), lease_ended).await;
+    spans::ended(&outcome, |()| None);
     let failure = outcome.as_ref().err().map(|error| error.0.clone().into());
     let finish = v1::DriverFinishRequest { driver: Some(driver), failure };
     let reported = masters.call(|channel| {
         let finish = finish.clone();
-        async move { client(channel).finish(finish).await }
+        async move { client(channel).finish(traced(finish)).await }
     });
-    if let Err(error) = reported.await {
+    let reported = reported.await;
+    // Only now: nobody waits for a catalogue.
+    catalogue.close().await;
+    if let Err(error) = reported {
         tracing::error!(error.code = error.code(), "the end of the run could not be reported: {error}");
         outcome?;
         return Err(error.into());
@@ -75,6 +90,7 @@ async fn run(
     args: &DriverArgs,
     masters: &Masters,
     driver: &DriverIdentity,
+    lineage: Option<Arc<Lineage>>,
     lease_ended: impl FnOnce(Fault) + Send + 'static,
 ) -> Result<()> {
     let held = Lease::hold(lease_ended)?;
@@ -85,7 +101,7 @@ async fn run(
             let (request, lease) = (request.clone(), lease.clone());
             async move {
                 let asked = lease.ask();
-                let answer = client(channel).start(request).await;
+                let answer = client(channel).start(traced(request)).await;
                 if answer.is_ok() {
                     lease.renew(asked);
                 }
@@ -93,6 +109,8 @@ async fn run(
             }
         })
         .await?;
+    Span::current().record("app_id", start.app_id.as_str());
+    tracing::info!(attempt = start.attempt, run_number = start.run_number, "this driver has the application");
     let pipeline: Pipeline = serde_json::from_slice(&start.pipeline)
         .map_err(|error| EngineError::internal(format!("the submission does not decode: {error}")))?;
     let run_number = i64::try_from(start.run_number)
@@ -127,7 +145,7 @@ async fn run(
     };
     let runner = ClusterRunner::new(masters.clone(), driver.clone(), cores, stores.clone()).with_policy(policy);
     let runner = Arc::new(runner);
-    let run = Run::new(pipeline, identity, stores, runtime, runner, commits, progress);
+    let run = Run::new(pipeline, identity, stores, runtime, runner, commits, progress).told_to(lineage);
 
     let outcome = tokio::select! {
         outcome = run.execute(start.steps) => outcome,
@@ -170,7 +188,7 @@ impl Commits for AtMaster {
         };
         let permit = self.masters.call(|channel| {
             let request = request.clone();
-            async move { client(channel).permit_commit(request).await }
+            async move { client(channel).permit_commit(traced(request)).await }
         });
         Ok(permit.await?.permit)
     }
@@ -183,7 +201,7 @@ impl Commits for AtMaster {
         let request = v1::RecordStepRequest { driver: Some(self.driver.clone()), step: Some(step) };
         let recorded = self.masters.call(|channel| {
             let request = request.clone();
-            async move { client(channel).record_step(request).await }
+            async move { client(channel).record_step(traced(request)).await }
         });
         recorded.await.map(|_| ())
     }

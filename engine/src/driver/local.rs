@@ -8,9 +8,12 @@ use chrono::Utc;
 use lake_job::Pipeline;
 use lake_proto::Fault;
 use lake_proto::v1::{StepProgress, StepRecord};
+use lake_telemetry::lineage::Catalogue;
 use tokio::sync::watch;
+use tracing::Instrument;
 
 use super::run::{Commits, Identity, Run};
+use super::spans;
 use crate::runner::local::LocalRunner;
 use crate::session;
 use crate::stores::Stores;
@@ -43,9 +46,12 @@ pub async fn run_local(
     let run_number = moment.timestamp_millis();
     let identity = Identity { run_id: format!("local-{run_number}"), run_number, moment };
     let runner = Arc::new(LocalRunner::new(options.cores, runtime.clone()));
+    let catalogue = Catalogue::of_environment();
+    let span = spans::application(&identity.run_id, "", "");
     let run = Run::new(pipeline, identity, stores.clone(), runtime, runner, Arc::new(Alone), progress);
-    let outcome = run.execute(Vec::new()).await;
+    let outcome = Box::pin(run.told_to(catalogue.lineage()).execute(Vec::new())).instrument(span).await;
     stores.cleaned_up().await;
+    catalogue.close().await;
     outcome.map_err(Fault::from)
 }
 

@@ -5,7 +5,7 @@
 //! `inputs` (what a step's SQL can name), `planning` (logical to physical), `gathering` (whether rows are brought together
 //! by partition), `attached` (under a master) with `masters` (the way to them), `lease` (how long it may believe to be the
 //! driver) and `settle` (what became of commits that nobody can be asked about), `local` (alone), [`dry_run`] and [`show`]
-//! (reads only).
+//! (reads only), `lineage` (what catalogues are told) and `spans` (what traces are).
 
 mod attached;
 mod details;
@@ -14,6 +14,7 @@ mod expectations;
 mod gathering;
 mod inputs;
 mod lease;
+mod lineage;
 mod local;
 mod masters;
 mod planning;
@@ -21,6 +22,7 @@ mod record;
 mod run;
 mod settle;
 mod show;
+mod spans;
 mod step;
 mod target;
 

@@ -9,12 +9,14 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use lake_job::Pipeline;
 use lake_proto::v1::{StageProgress, StepProgress, StepRecord};
 use lake_proto::{ErrorClass, codes};
+use lake_telemetry::lineage::Lineage;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use super::details::{self, Questions, now_ms};
-use super::{inputs, step};
+use super::lineage::{Told, UnderWay};
+use super::{inputs, spans, step};
 use crate::runner::QueryRunner;
 use crate::session::{local_config, session_at};
 use crate::stores::Stores;
@@ -42,6 +44,8 @@ pub(super) struct Run {
     pub(super) progress: watch::Sender<Vec<StepProgress>>,
     /// What is being found out for its record.
     pub(super) questions: Questions,
+    /// What catalogues are told.
+    pub(super) told: Arc<Told>,
 }
 
 /// Who is asked before a step commits, and told after.
@@ -89,8 +93,18 @@ impl Run {
             ..StepProgress::default()
         };
         progress.send_replace(pipeline.tables.iter().map(pending).collect());
-        let questions = Questions::default();
-        Self { pipeline, identity, stores, runtime, runner, commits, progress, questions }
+        let (questions, told) = (Questions::default(), Arc::new(Told::nobody()));
+        Self { pipeline, identity, stores, runtime, runner, commits, progress, questions, told }
+    }
+
+    /// The same, of which this catalogue is told.
+    #[must_use]
+    pub(super) fn told_to(mut self, lineage: Option<Arc<Lineage>>) -> Self {
+        if let Some(lineage) = lineage {
+            let run_number = self.identity.run_number;
+            self.told = Arc::new(Told::new(lineage, &self.pipeline, run_number, &self.stores));
+        }
+        self
     }
 
     /// Runs every step that is not in `recorded`; each result is recorded before steps that read it start.
@@ -115,6 +129,15 @@ impl Run {
 
     async fn execute_steps(self, recorded: Vec<StepRecord>) -> Result<Vec<StepRecord>> {
         let run = Arc::new(self);
+        run.told.run_started();
+        let _under_way = UnderWay(run.told.clone());
+        let outcome = run.clone().execute_planned(recorded).await;
+        run.told.run_ended(outcome.as_ref().err());
+        outcome
+    }
+
+    async fn execute_planned(self: Arc<Self>, recorded: Vec<StepRecord>) -> Result<Vec<StepRecord>> {
+        let run = self;
         run.probe_stores().await?;
         run.check_plans().await?;
         let mut waits = run.pipeline.dependencies();
@@ -138,8 +161,13 @@ impl Run {
                 for (index, slot) in started.iter_mut().enumerate() {
                     if !*slot && waits.get(index).is_some_and(Vec::is_empty) {
                         *slot = true;
-                        let (run, span) = (run.clone(), run.span(index));
-                        running.spawn(async move { (index, step::execute(&run, index).await) }.instrument(span));
+                        let (run, span) = (run.clone(), spans::step(&run, index));
+                        let execution = async move {
+                            let outcome = step::execute(&run, index).await;
+                            spans::ended(&outcome, |record| Some(record.version));
+                            (index, outcome)
+                        };
+                        running.spawn(execution.instrument(span));
                     }
                 }
             }
@@ -150,6 +178,7 @@ impl Run {
                 Ok(step) => run.commits.record(step.clone()).await.map(|()| step),
                 Err(error) => Err(error),
             };
+            run.told.step_ended(index, &outcome);
             match outcome {
                 Ok(step) => {
                     run.ended(index, step.clone());

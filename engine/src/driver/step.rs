@@ -11,12 +11,13 @@ use lake_job::{ParseMode, Table, WriteMode};
 use lake_proto::v1::StepRecord;
 use lake_proto::{ErrorClass, point};
 use tokio::sync::watch;
+use tracing::Instrument;
 use url::Url;
 
 use super::planning::{estimated_scan_bytes, physical_plan};
 use super::run::{Run, transaction};
 use super::target::{self, Destination, Target};
-use super::{expectations, gathering, inputs, record};
+use super::{expectations, gathering, inputs, record, spans};
 use crate::delta::replace::parse_predicate;
 use crate::delta::{
     CommitOutcome, CommitRequest, Committed, DeltaFilesScanExec, DeltaTable, DeltaTableProvider, Mode, Replacement,
@@ -45,13 +46,24 @@ pub(super) async fn execute(run: &Run, index: usize) -> Result<StepRecord> {
         return Ok(record::skipped(table, target.version(), found.as_ref(), started));
     }
 
+    run.told.step_started(index);
     let step = Step { run, index, table, location };
     let (target, rows) = step.write(target).await?;
     run.update(index, |step| step.state = "COMMITTING".to_owned());
+    let committing = Instant::now();
     let outcome = match expectations::enforce(table, &rows.written) {
-        Ok(()) => step.commit(target, &rows, transaction.clone()).await,
+        Ok(()) => {
+            let span = spans::commit(&table.name.to_string());
+            let commit = async {
+                let outcome = step.commit(target, &rows, transaction.clone()).await;
+                spans::ended(&outcome, |(_, outcome)| Some(outcome.version()));
+                outcome
+            };
+            Box::pin(commit).instrument(span).await
+        }
         Err(error) => Err(error),
     };
+    let commit_ms = elapsed_ms(committing);
     if let Err(error) = &outcome {
         step.discard(&rows, error).await;
     }
@@ -105,6 +117,7 @@ impl Step<'_> {
         run.detail(self.index, |details| details.reads = pinned.reads());
         let inputs = pinned.digest();
         let frame = inputs::with_audit(inputs::query(table, &session).await?, table, moment, &run.identity.run_id)?;
+        run.told.step_planned(self.index, frame.logical_plan());
         let input = physical_plan(&session, frame.logical_plan()).await;
         let input = input.map_err(|error| inputs::in_query(table, error))?;
         // Planned, it is known how many files the tables have.
@@ -209,8 +222,9 @@ impl Step<'_> {
             }
             std::future::pending::<()>().await;
         };
+        let span = spans::query(query.id.as_str(), &query.label);
         let batches = tokio::select! {
-            outcome = run.runner.run(query, progress) => outcome?,
+            outcome = run.runner.run(query, progress).instrument(span) => outcome?,
             () = relay => return Err(EngineError::internal("the progress relay ended")),
         };
         Written::read(&batches)

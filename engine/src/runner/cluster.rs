@@ -18,6 +18,7 @@ use lake_proto::channel::{MAX_MESSAGE_BYTES, connect};
 use lake_proto::v1::query_event::Event;
 use lake_proto::v1::{self, QueryEvent, ResultLocation, StageProgress, TaskResult};
 use lake_proto::{ErrorClass, Fault, MASTER_SEARCH, codes};
+use lake_telemetry::trace::{self, traced};
 use tokio::sync::watch;
 use tonic::{Code, Streaming};
 
@@ -68,6 +69,7 @@ impl ClusterRunner {
             estimated_scan_bytes: query.estimated_scan_bytes,
             task_policy: Some(self.policy),
             replaces: String::new(),
+            traceparent: trace::current(),
         })
     }
 
@@ -84,12 +86,12 @@ impl ClusterRunner {
             Call::Submit { id, replaces } => {
                 request.query_id = id.to_string();
                 request.replaces = replaces.map(|id| id.to_string()).unwrap_or_default();
-                client.run_query(request).await
+                client.run_query(traced(request)).await
             }
             Call::Attach { id, accepted, attachment, spent } => {
                 request.query_id = id.to_string();
                 let (query, accepted) = (Some(request), Some(accepted));
-                client.attach_query(v1::AttachQueryRequest { query, accepted, attachment, spent }).await
+                client.attach_query(traced(v1::AttachQueryRequest { query, accepted, attachment, spent })).await
             }
         };
         let status = match answer {

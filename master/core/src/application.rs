@@ -66,6 +66,9 @@ pub struct Application {
     pub options: Options,
     /// JSON of the pipeline, not looked into; dropped when the application has ended.
     pub pipeline: Option<String>,
+    /// W3C trace context that the work for it belongs to; empty = none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub traceparent: String,
     /// The version in the Delta transaction id, the same for every attempt.
     pub run_number: u64,
     /// Log index of the submission: the order of the queue.

@@ -137,6 +137,9 @@ pub struct Submission {
     /// of the content that makes two submissions the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bound: Option<QueueBound>,
+    /// W3C trace context that the work for it belongs to; empty = none. Not part of that content either.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub traceparent: String,
 }
 
 /// What a worker says of itself when it registers.

@@ -25,6 +25,8 @@ pub enum Effect {
         app: AppId,
         /// Its memory limit.
         memory_bytes: u64,
+        /// W3C trace context of its submission; empty = none.
+        traceparent: String,
     },
     /// End this attempt. Workers ignore one they do not have.
     KillDriver {
@@ -57,6 +59,7 @@ fn launches(state: &State, worker: &WorkerId, seen: &ObservedWorker, effects: &m
                 epoch: attempt.epoch,
                 app: application.id.clone(),
                 memory_bytes: application.driver_memory_bytes(),
+                traceparent: application.traceparent.clone(),
             });
         }
     }

@@ -70,7 +70,13 @@ fn submission(random: &mut Random) -> Submission {
         other => Some(QueueBound { applications: 4 * other, pipelines_bytes: 20 * other }),
     };
     let pipeline = if random.below(10) == 0 { "{ }" } else { "{}" };
-    Submission { id: format!("s-{}", random.below(60)).parse().unwrap(), pipeline: pipeline.to_owned(), options, bound }
+    Submission {
+        id: format!("s-{}", random.below(60)).parse().unwrap(),
+        pipeline: pipeline.to_owned(),
+        options,
+        bound,
+        traceparent: String::new(),
+    }
 }
 
 fn registration(random: &mut Random) -> Registration {

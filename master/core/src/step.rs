@@ -87,6 +87,8 @@ impl From<Step> for v1::StepRecord {
             files: step.files,
             elapsed_ms: step.elapsed_ms,
             expectations,
+            // Not kept.
+            commit_ms: 0,
         }
     }
 }

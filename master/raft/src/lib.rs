@@ -23,6 +23,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use lake_master_core::{Command, Event, State};
+use lake_metrics::Moves;
 use lake_proto::{ErrorClass, Fault};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout};
@@ -84,6 +85,7 @@ pub struct Raft {
     status: watch::Receiver<Status>,
     members: watch::Receiver<Directory>,
     group_key: Arc<OnceLock<[u8; 32]>>,
+    moves: Arc<Moves>,
 }
 
 impl Raft {
@@ -94,8 +96,10 @@ impl Raft {
     /// which case the command may still be applied later.
     pub async fn propose(&self, command: Command) -> Result<Vec<Event>, Fault> {
         let (reply, answer) = oneshot::channel();
+        let proposed = Instant::now();
         self.put(Request::Propose { command: Box::new(command), reply })?;
         let events = agreed(answer).await?;
+        self.moves.proposal_seconds.observe(proposed.elapsed());
         match events.first() {
             Some(Event::Rejected(fault)) => Err(fault.clone()),
             Some(_) | None => Ok(events),
@@ -139,6 +143,11 @@ impl Raft {
     /// Changes of [`Self::status`].
     pub fn watch(&self) -> watch::Receiver<Status> {
         self.status.clone()
+    }
+
+    /// What was counted here since the start.
+    pub fn moves(&self) -> &Moves {
+        &self.moves
     }
 
     /// The members, with the addresses under which this one reaches them.

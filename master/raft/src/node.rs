@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use lake_master_core::{Command, Event, State, apply, codec};
+use lake_metrics::Moves;
 use lake_proto::{ErrorClass, Fault};
 use raft::eraftpb::{Entry, EntryType, Message, MessageType, Snapshot};
 use raft::{Config, RawNode, ReadOnlyOption, SnapshotStatus, StateRole};
@@ -70,6 +71,7 @@ pub(crate) struct Node {
     bytes_since_snapshot: usize,
     /// The membership changed: it is saved with the state before anything else is acknowledged.
     must_cut: bool,
+    moves: Arc<Moves>,
 }
 
 impl Node {
@@ -77,6 +79,7 @@ impl Node {
     pub(crate) fn new(
         store: Store,
         state: Arc<RwLock<State>>,
+        moves: Arc<Moves>,
         election_ticks: std::ops::Range<usize>,
     ) -> Result<Self, Error> {
         let applied = store.snapshot_at();
@@ -108,6 +111,7 @@ impl Node {
             leads_from: None,
             bytes_since_snapshot: 0,
             must_cut: false,
+            moves,
         })
     }
 
@@ -227,8 +231,10 @@ impl Node {
                     self.bytes_since_snapshot = self.bytes_since_snapshot.saturating_add(entry.data.len());
                 }
                 let cut = snapshot.map(|snapshot| self.restore(snapshot)).transpose()?;
+                let restored = cut.as_ref().map(|cut| cut.state.len());
                 let hard_state = ready.hs().cloned();
                 self.raw.mut_store().save(Batch { entries: ready.entries(), hard_state, cut })?;
+                restored.into_iter().for_each(|bytes| self.moves.snapshot_written(bytes));
             }
             self.apply(ready.take_committed_entries())?;
             ready.take_persisted_messages().into_iter().for_each(&mut *send);
@@ -309,8 +315,10 @@ impl Node {
         if self.applied.index > self.raw.store().snapshot_at().index {
             let state = codec::encode_state(&self.state.read().unwrap_or_else(PoisonError::into_inner))?;
             let conf_state = self.raw.raft.prs().conf().to_conf_state();
+            let bytes = state.len();
             let cut = Cut { at: self.applied, state, conf_state, members: self.members.clone(), log };
             self.raw.mut_store().save(Batch { cut: Some(cut), ..Batch::default() })?;
+            self.moves.snapshot_written(bytes);
         }
         self.bytes_since_snapshot = 0;
         self.must_cut = false;
@@ -320,6 +328,10 @@ impl Node {
     fn log(&self, index: u64, events: &[Event]) {
         let is_replay = self.leads_from.is_none();
         for event in events {
+            // Entries of earlier leaders were counted by them, or are applied again after a restart.
+            if self.leads_from.is_some_and(|first| index > first) {
+                count(&self.moves, event);
+            }
             match event {
                 _ if is_replay => tracing::trace!(index, ?event, "replayed"),
                 Event::Ignored { .. } | Event::Rejected(_) => tracing::debug!(index, ?event, "refused"),
@@ -348,6 +360,31 @@ impl Node {
         for (_, reply) in self.waiters.drain() {
             answer(reply, Err(not_leader()));
         }
+    }
+}
+
+/// What the state machine did on the member that leads: the others count nothing, so that nothing is counted twice.
+fn count(moves: &Moves, event: &Event) {
+    match event {
+        Event::Submitted { is_repeat: false, .. } => moves.submissions.add_one(),
+        Event::DriverAssigned { .. } => moves.driver_launches.add_one(),
+        Event::Relaunching { fault, .. } => moves.driver_relaunches.add_one(fault.class),
+        Event::Ended { state, fault, .. } => {
+            moves.application_ended(state, fault.as_ref().map(|fault| fault.class));
+        }
+        Event::WorkerRegistered { is_repeat: false, .. } => moves.worker_registrations.add_one(),
+        Event::WorkerLost { .. } => moves.worker_losses.add_one(),
+        Event::WorkerLeft { .. } => moves.worker_departures.add_one(),
+        Event::Submitted { is_repeat: true, .. }
+        | Event::WorkerRegistered { is_repeat: true, .. }
+        | Event::DriverStarted { .. }
+        | Event::CommitPermitted { .. }
+        | Event::StepRecorded { .. }
+        | Event::Killing { .. }
+        | Event::Forgotten { .. }
+        | Event::WorkerBack { .. }
+        | Event::Ignored { .. }
+        | Event::Rejected(_) => {}
     }
 }
 

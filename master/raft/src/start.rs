@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::thread::JoinHandle;
 
 use lake_master_core::{State, codec};
+use lake_metrics::Moves;
 use lake_proto::{ErrorClass, Fault, v1};
 use sha2::{Digest, Sha256};
 use tokio::sync::{oneshot, watch};
@@ -46,6 +47,7 @@ pub struct Starting {
     options: Options,
     store: Store,
     state: Arc<RwLock<State>>,
+    moves: Arc<Moves>,
     desk: Arc<Desk>,
     mailbox: SyncSender<Request>,
     requests: Receiver<Request>,
@@ -96,15 +98,17 @@ pub fn open(options: Options) -> Result<(Raft, PeersService, Starting), Fault> {
     let (status, watch_status) = watch::channel(nowhere);
     let (members, watch_members) = watch::channel(options.peers.clone());
     let group_key = Arc::default();
+    let moves: Arc<Moves> = Arc::default();
     let raft = Raft {
         mailbox: mailbox.clone(),
         state: Arc::clone(&state),
         status: watch_status,
         members: watch_members,
         group_key: Arc::clone(&group_key),
+        moves: Arc::clone(&moves),
     };
     let service = PeersService { desk: Arc::clone(&desk) };
-    Ok((raft, service, Starting { options, store, state, desk, mailbox, requests, status, members, group_key }))
+    Ok((raft, service, Starting { options, store, state, moves, desk, mailbox, requests, status, members, group_key }))
 }
 
 impl Starting {
@@ -143,8 +147,8 @@ impl Starting {
         // Only a member that has just started gets here, once.
         let _ = self.group_key.set(key.into());
         let outbound = Outbound::default();
-        let node =
-            Node::new(self.store, self.state, ELECTION_TICKS..2 * ELECTION_TICKS).map_err(|error| damaged(&error))?;
+        let (moves, ticks) = (Arc::clone(&self.moves), ELECTION_TICKS..2 * ELECTION_TICKS);
+        let node = Node::new(self.store, self.state, moves, ticks).map_err(|error| damaged(&error))?;
         let mut listed = self.options.peers;
         let (address, incarnation) = (self.options.address, identity.incarnation.clone());
         listed.insert(Member { id: identity.id, address, incarnation });
@@ -166,7 +170,15 @@ impl Starting {
             tasks: tasks.clone(),
         };
         tasks.spawn(peers.run());
-        let thread = Thread { node, outbound, status: self.status, members: self.members, listed, desk: self.desk };
+        let thread = Thread {
+            node,
+            outbound,
+            status: self.status,
+            members: self.members,
+            moves: self.moves,
+            listed,
+            desk: self.desk,
+        };
         let requests = self.requests;
         let thread = std::thread::Builder::new().name(THREAD.to_owned()).spawn(move || thread.run(&requests)).map_err(
             |error| Fault::new(ErrorClass::Resource, "thread", format!("cannot start the raft thread: {error}")),

@@ -112,3 +112,25 @@ async fn a_group_has_a_key_that_outlives_its_restarts_and_no_other_group_has() {
     assert!(stranger.group_key().is_some_and(|other| other != key));
     thread.stop().await;
 }
+
+#[tokio::test]
+async fn what_was_done_is_counted_once_and_not_again_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let (raft, thread) = leader(&directory).await;
+    for number in [1, 2, 2] {
+        raft.propose(registration(number)).await.unwrap();
+    }
+    assert_eq!(raft.moves().worker_registrations.get(), 2, "a repeat is not one more");
+    assert_eq!(raft.moves().proposal_seconds.get().count, 3);
+    assert_eq!((raft.moves().leader_changes.get(), raft.moves().snapshots.get()), (1, 0));
+
+    let copy = crashed_copy(&directory);
+    let (after_crash, crashed_thread) = leader(&copy).await;
+    assert_eq!(after_crash.moves().worker_registrations.get(), 0, "they were counted before");
+    after_crash.propose(registration(3)).await.unwrap();
+    assert_eq!(after_crash.moves().worker_registrations.get(), 1);
+    crashed_thread.stop().await;
+    assert_eq!(after_crash.moves().snapshots.get(), 1);
+    assert!(after_crash.moves().snapshot_bytes.get() > 0);
+    thread.stop().await;
+}

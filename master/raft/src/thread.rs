@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lake_master_core::Command;
+use lake_metrics::Moves;
 use raft::eraftpb::Message;
 use tokio::sync::{oneshot, watch};
 
@@ -46,6 +47,7 @@ pub(crate) struct Thread {
     pub(crate) outbound: Outbound,
     pub(crate) status: watch::Sender<Status>,
     pub(crate) members: watch::Sender<Directory>,
+    pub(crate) moves: Arc<Moves>,
     /// The masters as the operator lists them.
     pub(crate) listed: Directory,
     pub(crate) desk: Arc<Desk>,
@@ -112,7 +114,11 @@ impl Thread {
         if publish(&self.members, &members) {
             self.desk.know(&members);
         }
-        publish(&self.status, &self.node.status());
+        let status = self.node.status();
+        if status.leader != self.status.borrow().leader {
+            self.moves.leader_changes.add_one();
+        }
+        publish(&self.status, &status);
         Ok(())
     }
 }

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use lake_metrics::Tally;
 use lake_proto::{Fault, QueryId, WorkerId, v1};
-use lake_scheduler_core::{Attempt, ResultPiece, StageId, StageView, TaskIndex};
+use lake_scheduler_core::{Attempt, QueryEnd, ResultPiece, StageId, StageView, TaskIndex};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -15,6 +16,7 @@ use crate::owner::Submission;
 use crate::pace::{Pace, TaskPolicy};
 use crate::plan::StagePlan;
 use crate::progress::Progress;
+use crate::spans::StageSpans;
 use crate::status::TaskOutput;
 
 /// One query.
@@ -32,6 +34,7 @@ pub(crate) struct Entry {
     pub(crate) progress: Progress,
     pub(crate) policy: TaskPolicy,
     pub(crate) pace: Pace,
+    pub(crate) spans: StageSpans,
     /// Rows held here for the answer.
     pub(crate) inline_bytes: InlineBytes,
     /// Gone once the answer is on its way.
@@ -59,6 +62,7 @@ impl Entry {
             progress: Progress::default(),
             policy: submission.policy,
             pace: Pace::default(),
+            spans: StageSpans::new(submission.traceparent),
             inline_bytes: InlineBytes::default(),
             events: Some(events),
             ended,
@@ -80,6 +84,18 @@ impl Entry {
     pub(crate) fn attempt_ended(&mut self, attempt: Attempt) -> Option<Duration> {
         self.progress.attempt_ended(attempt);
         self.pace.ends(attempt, Instant::now())
+    }
+
+    /// The query has ended, for the first time or again.
+    pub(crate) fn count_end(&mut self, end: &QueryEnd<TaskOutput>, tally: &Tally) {
+        if self.events.is_some() {
+            let failure = match end {
+                QueryEnd::Finished(_) => None,
+                QueryEnd::Failed(fault) => Some(fault),
+            };
+            tally.query_ended(failure, self.submitted.elapsed());
+        }
+        self.spans.close();
     }
 
     /// The stages of a query that has finished: everything is done.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use lake_proto::{AppId, ErrorClass, Fault, QueryId, WorkerId, codes, v1};
 use lake_record::QueryRecord;
+use lake_telemetry::trace;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -191,6 +192,7 @@ impl Scheduler {
         let submission = Submission {
             plan,
             label: request.label,
+            traceparent: trace::accepted(&request.traceparent),
             policy: TaskPolicy::new(request.task_policy, &self.settings),
             prepare: v1::PrepareQuery {
                 query_id: id.as_str().to_owned(),

@@ -93,6 +93,7 @@ impl Wave {
             app_id: String::new(),
             epoch: 0,
             lineage: self.lineage,
+            traceparent: String::new(),
         })
     }
 }

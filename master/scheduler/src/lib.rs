@@ -41,6 +41,7 @@ mod plan;
 mod progress;
 mod services;
 mod settings;
+mod spans;
 mod spent;
 mod stash;
 mod status;

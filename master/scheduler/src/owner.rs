@@ -101,6 +101,8 @@ pub(crate) enum Message {
 pub(crate) struct Submission {
     pub(crate) plan: QueryPlan,
     pub(crate) label: String,
+    /// W3C trace context of the query; empty = none.
+    pub(crate) traceparent: String,
     pub(crate) policy: TaskPolicy,
     pub(crate) prepare: v1::PrepareQuery,
     /// For the driver.

@@ -1,7 +1,9 @@
 //! What can be set about scheduling. Pure.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use lake_metrics::Tally;
 use lake_scheduler_core::{Speculation, TASK_PAUSE};
 
 /// Settings of the scheduler; the defaults are meant for production.
@@ -31,6 +33,8 @@ pub struct SchedulerSettings {
     pub bytes_per_core: u64,
     /// Threads that plan and encode.
     pub planning_threads: usize,
+    /// Where queries and task attempts are counted; it may outlive the scheduler.
+    pub tally: Arc<Tally>,
 }
 
 impl Default for SchedulerSettings {
@@ -47,6 +51,7 @@ impl Default for SchedulerSettings {
             small_query_bytes: 1 << 30,
             bytes_per_core: 32 << 20,
             planning_threads: 2,
+            tally: Arc::default(),
         }
     }
 }

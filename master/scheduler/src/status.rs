@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use lake_metrics::Ending;
 use lake_proto::{ErrorClass, Fault, QueryId, v1};
 use lake_scheduler_core::{Attempt, Kept, Outcome, StageId};
 
@@ -48,6 +49,17 @@ pub(crate) fn report(status: v1::TaskStatus) -> Option<Report> {
         )),
     };
     Some(Report { query, attempt, outcome, metrics: status.metrics.unwrap_or_default() })
+}
+
+/// How an attempt ended, as it is counted.
+pub(crate) const fn ending(outcome: &Outcome<TaskOutput>) -> Ending {
+    match outcome {
+        Outcome::Done { .. } => Ending::Done,
+        Outcome::Cancelled => Ending::Cancelled,
+        Outcome::Failed(fault) | Outcome::FailedTransiently(fault) | Outcome::FetchFailed { fault, .. } => {
+            Ending::Failed(fault.class)
+        }
+    }
 }
 
 /// A stage that writes files must report files, and the result stage rows.

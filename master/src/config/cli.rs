@@ -350,10 +350,6 @@ impl Printed for PathBuf {
 
 impl Printed for LogFormat {
     fn printed(&self) -> toml::Value {
-        let name = match self {
-            Self::Text => "text",
-            Self::Json => "json",
-        };
-        toml::Value::String(name.to_owned())
+        toml::Value::String(self.name().to_owned())
     }
 }

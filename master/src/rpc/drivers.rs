@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lake_master_core::{Application, Attempt, Command, Event, Step, Timeouts};
+use lake_master_core::{Application, Attempt, Command, Event, State, Step, Timeouts};
 use lake_proto::v1::drivers_server::Drivers;
 use lake_proto::{AppId, DriverId, ErrorClass, Fault, v1};
 use tokio::sync::mpsc;
@@ -65,6 +65,14 @@ impl Service {
             let cap = application.options.total_executor_cores;
             Runner { app: application.id.clone(), cap: (cap > 0).then_some(cap) }
         })
+    }
+
+    /// A step that was on record before is not one more.
+    fn count_step(&self, driver: &DriverId, step: &v1::StepRecord, events: &[Event]) {
+        if events.iter().any(|event| matches!(event, Event::StepRecorded { is_repeat: false, .. })) {
+            let job = |state: &State| state.application_of(driver).map(|app| app.options.job_name.clone());
+            self.master.tally.step_recorded(&self.master.raft.read(job).unwrap_or_default(), step);
+        }
     }
 
     /// Waits until every worker has told what it holds, or was given up. One that takes too long is not waited for: what
@@ -133,7 +141,9 @@ impl Drivers for Service {
         let (driver, epoch) = self.caller(request.driver.as_ref())?;
         let step = request.step.ok_or_else(|| invalid(format!("{driver} recorded no step")))?;
         // A driver that is to end may still record what it has committed, so only the state machine's fence counts.
-        self.master.raft.propose(Command::RecordStep { driver, epoch, step: Step::from(step) }).await?;
+        let command = Command::RecordStep { driver: driver.clone(), epoch, step: Step::from(step.clone()) };
+        let events = self.master.raft.propose(command).await?;
+        self.count_step(&driver, &step, &events);
         Ok(Response::new(v1::Ack {}))
     }
 
@@ -149,7 +159,7 @@ impl Drivers for Service {
         let request = request.into_inner();
         let caller = self.runner(request.driver.as_ref())?;
         let reign = self.master.reign();
-        self.master.count_query();
+        self.master.tally.query_accepted();
         // Planning is a large future; it lives on the heap.
         let events = Box::pin(reign.scheduler.run_query(caller.app, caller.cap, request)).await?;
         Ok(Response::new(relayed(&reign, events)))

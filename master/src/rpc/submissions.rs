@@ -10,6 +10,7 @@ use lake_proto::channel::{MAX_MESSAGE_BYTES, connect};
 use lake_proto::v1::submissions_server::Submissions;
 use lake_proto::v1::worker_logs_client::WorkerLogsClient;
 use lake_proto::{AppId, ErrorClass, Fault, SubmissionId, WorkerId, point, v1};
+use lake_telemetry::trace;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
@@ -337,7 +338,9 @@ fn submission(request: v1::SubmitRequest, queue: QueueBound) -> Result<Submissio
         max_attempts: options.max_attempts,
         deploy_mode,
     };
-    Ok(Submission { id, pipeline, options, bound: Some(queue) })
+    // A submitter that tells no trace has its work in the one that this request begins.
+    let traceparent = trace::accepted(&request.traceparent);
+    Ok(Submission { id, pipeline, options, bound: Some(queue), traceparent })
 }
 
 fn unknown(id: &str) -> Fault {

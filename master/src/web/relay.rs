@@ -17,8 +17,15 @@ use lake_raft::Role;
 use crate::master::Master;
 
 /// What every master answers for itself, beside the files of its pages.
-const OWN: [&str; 6] =
-    ["/healthz", "/readyz", "/metrics", "/api/v1/version", lake_pages::route::EVENTS, super::environment::OWN];
+const OWN: [&str; 7] = [
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    lake_metrics::spark::MASTER_PATH,
+    "/api/v1/version",
+    lake_pages::route::EVENTS,
+    super::environment::OWN,
+];
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Logs come from the workers first.
 const PATIENCE_WITH_LOGS: Duration = Duration::from_secs(60);
@@ -90,6 +97,7 @@ mod tests {
             "/healthz",
             "/readyz",
             "/metrics",
+            "/metrics/master/prometheus",
             "/api/v1/version",
             "/style.css",
             "/drawing.css",

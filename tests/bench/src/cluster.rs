@@ -40,7 +40,12 @@ impl Cluster {
             ..v1::SubmitOptions::default()
         };
         let submission_id = uuid::Uuid::now_v7().to_string();
-        let request = v1::SubmitRequest { submission_id, pipeline: "{}".into(), options: Some(options) };
+        let request = v1::SubmitRequest {
+            submission_id,
+            pipeline: "{}".into(),
+            options: Some(options),
+            ..v1::SubmitRequest::default()
+        };
         let answer =
             v1::submissions_client::SubmissionsClient::new(channel.clone()).submit(request).await?.into_inner();
         let driver = v1::DriverIdentity { driver_id: answer.driver_id, epoch: answer.epoch };

@@ -148,6 +148,7 @@ fn request(number: u32, pipeline: &[u8]) -> v1::SubmitRequest {
         submission_id: format!("swarm-{number}"),
         pipeline: pipeline.to_vec().into(),
         options: Some(options),
+        ..v1::SubmitRequest::default()
     }
 }
 

@@ -8,18 +8,23 @@ use lake_tests::fixture::project;
 use serde_json::Value;
 
 /// Normal dependencies between our crates. A new edge needs a decision record in docs/adr.
-const ALLOWED: [(&str, &[&str]); 15] = [
+const ALLOWED: [(&str, &[&str]); 17] = [
     ("lake-proto", &[]),
     ("lake-http", &["lake-proto"]),
+    ("lake-metrics", &["lake-proto"]),
+    ("lake-telemetry", &["lake-proto"]),
     ("lake-api", &["lake-proto", "lake-job", "lake-master-core", "lake-record"]),
     ("lake-master-core", &["lake-proto"]),
-    ("lake-raft", &["lake-proto", "lake-master-core"]),
+    ("lake-raft", &["lake-proto", "lake-master-core", "lake-metrics"]),
     ("lake-record", &["lake-proto", "lake-job"]),
     ("lake-pages", &["lake-proto", "lake-job", "lake-master-core", "lake-record"]),
     ("lake-scheduler-core", &["lake-proto"]),
     ("lake-job", &["lake-proto"]),
-    ("lake-engine", &["lake-proto", "lake-job"]),
-    ("lake-scheduler", &["lake-proto", "lake-record", "lake-scheduler-core", "lake-engine"]),
+    ("lake-engine", &["lake-proto", "lake-job", "lake-telemetry"]),
+    (
+        "lake-scheduler",
+        &["lake-proto", "lake-record", "lake-scheduler-core", "lake-engine", "lake-metrics", "lake-telemetry"],
+    ),
     (
         "lake-master",
         &[
@@ -32,16 +37,18 @@ const ALLOWED: [(&str, &[&str]); 15] = [
             "lake-record",
             "lake-scheduler",
             "lake-engine",
+            "lake-metrics",
+            "lake-telemetry",
         ],
     ),
-    ("lake-worker", &["lake-proto", "lake-http", "lake-engine"]),
-    ("lake-client", &["lake-proto", "lake-job", "lake-engine"]),
+    ("lake-worker", &["lake-proto", "lake-http", "lake-engine", "lake-metrics", "lake-telemetry"]),
+    ("lake-client", &["lake-proto", "lake-job", "lake-engine", "lake-telemetry"]),
     ("lake-bench", &["lake-proto", "lake-job", "lake-engine"]),
 ];
 
 /// Pure crates: no runtime, no sockets, no engine.
-const PURE: [&str; 6] =
-    ["lake-master-core", "lake-scheduler-core", "lake-job", "lake-record", "lake-api", "lake-pages"];
+const PURE: [&str; 7] =
+    ["lake-master-core", "lake-scheduler-core", "lake-job", "lake-record", "lake-api", "lake-pages", "lake-metrics"];
 const IMPURE: [&str; 8] =
     ["tokio", "datafusion", "object_store", "axum", "hyper-util", "reqwest", "tokio-postgres", "rand"];
 

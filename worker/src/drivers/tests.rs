@@ -43,6 +43,7 @@ fn launch(driver: &str, epoch: u64, script: &str) -> LaunchDriver {
         app_id: "app-1".to_owned(),
         memory_bytes: 0,
         master_url: script.to_owned(),
+        traceparent: String::new(),
     }
 }
 

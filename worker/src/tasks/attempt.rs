@@ -14,7 +14,10 @@ use datafusion::physical_plan::ExecutionPlan;
 use lake_engine::{EngineError, codec};
 use lake_proto::v1::{LaunchTask, ShuffleOutput, TaskDone, TaskMetrics};
 use lake_proto::{ErrorClass, QueryId, codes};
+use lake_telemetry::trace;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::Span;
+use tracing::field::Empty;
 
 use super::clients::Clients;
 use super::failure::Failed;
@@ -36,6 +39,18 @@ pub(super) struct Attempt {
     pub(super) stop: CancellationToken,
     pub(super) clients: Arc<Clients>,
     pub(super) work: Arc<WorkDir>,
+}
+
+impl Attempt {
+    /// The span of the attempt, as part of its stage's trace.
+    pub(super) fn span(&self) -> Span {
+        let (query_id, app_id) = (&self.query.id, self.query.app_id.as_str());
+        let task_id = self.launch.task.as_ref().map_or(0, |task| task.task_index);
+        let span = tracing::info_span!("task_attempt", app_id, %query_id, stage_id = self.stage, task_id,
+            attempt = self.number, error.class = Empty, error.code = Empty);
+        trace::follow(&span, &self.launch.traceparent);
+        span
+    }
 }
 
 /// What a successful attempt hands over.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use lake_engine::EngineError;
 use lake_proto::v1::{Ack, task_status::Outcome};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
 
 use super::attempt::{self, Attempt, AttemptId, Output};
 use super::failure::Failed;
@@ -27,7 +28,7 @@ impl Tasks {
         let (stage, counters) = (attempt.stage, attempt.counters.clone());
         let (query, lineage) = (attempt.query.clone(), attempt.launch.lineage);
         let (ended, stop) = (CancellationToken::new(), attempt.stop.clone());
-        let outcome = match self.compute.spawn(attempt::run(attempt, ended.clone().drop_guard())) {
+        let outcome = match self.compute.spawn(attempt::run(attempt, ended.clone().drop_guard()).in_current_span()) {
             Err(error) => Err(Failed::from(error)),
             Ok(running) => running.await.unwrap_or_else(|error| {
                 Err(Failed::from(match error.try_into_panic() {
@@ -43,7 +44,6 @@ impl Tasks {
         }
         let started = lock(&self.attempts).get(&id).map_or_else(Instant::now, |entry| entry.started);
         let counted = outcome.as_ref().map(|output| output.metrics.clone()).unwrap_or_default();
-        self.totals.spilled_bytes.fetch_add(counted.spilled_bytes, Ordering::Relaxed);
         let metrics = metrics(&counters, started, counted);
         let failed = outcome.is_err();
         let outcome = self.outcome(&id, outcome, &told);
@@ -51,6 +51,7 @@ impl Tasks {
             // In the outbox before it is off the list, so that no heartbeat misses both.
             let task = lock(&self.attempts).get(&id).map(|entry| entry.task.clone()).unwrap_or_default();
             let status = status(&task, outcome, metrics);
+            self.tally.attempt_ended(&status);
             // Held before it can be acknowledged by a leader who then goes; unless it was not wanted and ended too late.
             if !told.is_cancelled() {
                 query.outputs().keep(&status, lineage);
@@ -69,21 +70,15 @@ impl Tasks {
 
     fn outcome(&self, id: &AttemptId, outcome: Result<Output, Failed>, told: &CancellationToken) -> Outcome {
         let failed = match outcome {
-            Ok(output) => {
-                self.totals.done.fetch_add(1, Ordering::Relaxed);
-                return Outcome::Done(output.done);
-            }
+            Ok(output) => return Outcome::Done(output.done),
             Err(_) if self.stopping.load(Ordering::Acquire) => {
                 Failed::from(EngineError::unavailable("worker-stopping", "this worker was stopped"))
             }
-            Err(_) if told.is_cancelled() => {
-                self.totals.cancelled.fetch_add(1, Ordering::Relaxed);
-                return Outcome::Cancelled(Ack {});
-            }
+            Err(_) if told.is_cancelled() => return Outcome::Cancelled(Ack {}),
             Err(failed) => failed,
         };
-        self.totals.failed.fetch_add(1, Ordering::Relaxed);
         let (class, code) = (failed.fault.class.name(), failed.fault.code.as_str());
+        Span::current().record("error.class", class).record("error.code", code);
         tracing::warn!(query_id = %id.query, attempt = id.number, error.class = class, error.code = code,
             error = %failed.fault, "a task failed");
         Outcome::Failed(failed.into_message())

@@ -155,14 +155,35 @@ fn config(connection: &Connection, name: &str) -> Result<Config> {
 
 /// `host:port/database` without secrets.
 fn target(config: &Config) -> String {
+    let Place { host, port, database } = place_in(config);
+    format!("{host}:{port}/{database}")
+}
+
+/// Where a database is. Nothing of it is a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) database: String,
+}
+
+/// Where a connection leads, without going there.
+///
+/// # Errors
+/// `invalid-job` for a URL that does not parse or wants TLS.
+pub(super) fn place(connection: &Connection, name: &str) -> Result<Place> {
+    config(connection, name).map(|config| place_in(&config))
+}
+
+fn place_in(config: &Config) -> Place {
     let host = match config.get_hosts().first() {
         Some(Host::Tcp(host)) => host.clone(),
         Some(Host::Unix(path)) => path.display().to_string(),
         None => config.get_hostaddrs().first().map(ToString::to_string).unwrap_or_default(),
     };
     let port = config.get_ports().first().copied().unwrap_or(5432);
-    let database = config.get_dbname().or_else(|| config.get_user()).unwrap_or_default();
-    format!("{host}:{port}/{database}")
+    let database = config.get_dbname().or_else(|| config.get_user()).unwrap_or_default().to_owned();
+    Place { host, port, database }
 }
 
 /// `15` of `15.13 (Debian …)` and of `16beta1`.
@@ -196,6 +217,9 @@ mod tests {
         let config = parse("postgres://u:other@h:1234/d").unwrap();
         assert_eq!(config.get_password(), Some(b"s3cret".as_slice()));
         assert_eq!(target(&config), "h:1234/d");
+        let connection = Connection { url: "postgres://u:s3cret@h/d".to_owned(), password: None };
+        let found = place(&connection, "crm").unwrap();
+        assert_eq!(found, Place { host: "h".to_owned(), port: 5432, database: "d".to_owned() });
         assert_eq!(major_version("15.13 (Debian 15.13-0)"), 15);
         assert_eq!(major_version("16beta1"), 16);
     }

@@ -32,6 +32,7 @@ use lake_job::PostgresSource;
 
 pub use self::scan::PostgresScanExec;
 
+pub(crate) use self::connect::Place;
 use self::connect::Session;
 use self::describe::Described;
 use self::ranges::{Key, Piece};
@@ -54,6 +55,14 @@ pub struct PostgresProvider {
     rows: u64,
     bytes: u64,
     snapshot: Arc<Snapshot>,
+}
+
+/// Where the database of a connection is, without going there.
+///
+/// # Errors
+/// As the connection's: it is not declared, its secret does not resolve, or its URL is not one.
+pub(crate) fn place(stores: &Stores, connection: &str) -> Result<Place> {
+    connect::place(&stores.connection(connection)?, connection)
 }
 
 /// Connects to the source's database, exports a snapshot and describes the relation under it. A repeat makes another

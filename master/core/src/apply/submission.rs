@@ -52,6 +52,7 @@ pub(super) fn submit(state: &mut State, stamp: Stamp, submission: Submission, ev
         digest,
         options: submission.options,
         pipeline: Some(submission.pipeline),
+        traceparent: submission.traceparent,
         run_number,
         queued_at: stamp.index,
         submitted_at_ms: stamp.at_ms,

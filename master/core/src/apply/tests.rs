@@ -72,7 +72,13 @@ fn submission(number: u32) -> Submission {
         max_attempts: 2,
         deploy_mode: DeployMode::Cluster,
     };
-    Submission { id: format!("submission-{number}").parse().unwrap(), pipeline: "{}".to_owned(), options, bound: None }
+    Submission {
+        id: format!("submission-{number}").parse().unwrap(),
+        pipeline: "{}".to_owned(),
+        options,
+        bound: None,
+        traceparent: String::new(),
+    }
 }
 
 fn registration(number: u32) -> Registration {
@@ -902,4 +908,14 @@ fn an_entry_seen_twice_is_ignored() {
     let stamped = Stamped { at_ms: NOON_MS, index: 1, command: Command::Submit(submission(2)) };
     assert_eq!(names(&apply(&mut cluster.state, stamped)), "Ignored");
     assert_eq!(cluster.state, before);
+}
+
+#[test]
+fn a_repeat_in_another_trace_is_the_same_submission_and_the_first_trace_stays() {
+    let mut cluster = Cluster::new();
+    let first = Submission { traceparent: "00-1-2-01".to_owned(), ..submission(1) };
+    cluster.apply(Command::Submit(first));
+    let events = cluster.apply(Command::Submit(Submission { traceparent: "00-3-4-01".to_owned(), ..submission(1) }));
+    let [Event::Submitted { app, is_repeat: true, .. }] = events.as_slice() else { panic!("{events:?}") };
+    assert_eq!(cluster.state.application(app).unwrap().traceparent, "00-1-2-01");
 }

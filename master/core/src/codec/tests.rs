@@ -27,6 +27,7 @@ const GOLDEN: [&str; 16] = [
     r#"{"format":1,"at_ms":5,"command":{"submit":{"id":"s-2","pipeline":"{}","options":{"name":"n","job_name":"j","total_executor_cores":4,"driver_memory_bytes":512,"supervise":true,"max_attempts":3,"deploy_mode":"cluster"},"bound":{"applications":6,"pipelines_bytes":7}}}}"#,
     r#"{"format":1,"at_ms":5,"command":{"permit_commit":{"driver":"driver-1","epoch":9,"table":"a.b","run_number":7,"inputs":"d1"}}}"#,
     r#"{"format":1,"at_ms":5,"command":{"forget":{"apps":["app-1","app-2"]}}}"#,
+    r#"{"format":1,"at_ms":5,"command":{"submit":{"id":"s-3","pipeline":"{}","options":{"name":"n","job_name":"j","total_executor_cores":4,"driver_memory_bytes":512,"supervise":true,"max_attempts":3,"deploy_mode":"cluster"},"traceparent":"00-1-2-01"}}}"#,
 ];
 
 /// Workers as version 1 wrote them into snapshots, and one line per state that was added since.
@@ -71,6 +72,7 @@ fn commands() -> [Command; 16] {
             pipeline: r#"{"a":"é"}"#.to_owned(),
             options: options.clone(),
             bound: None,
+            traceparent: String::new(),
         }),
         Command::AssignDriver { driver: driver(), worker: worker() },
         Command::DriverStarted { driver: driver(), epoch: 9 },
@@ -99,6 +101,7 @@ fn commands() -> [Command; 16] {
             pipeline: "{}".to_owned(),
             options: options.clone(),
             bound: Some(QueueBound { applications: 6, pipelines_bytes: 7 }),
+            traceparent: String::new(),
         }),
         Command::PermitCommit {
             driver: driver(),
@@ -108,6 +111,13 @@ fn commands() -> [Command; 16] {
             inputs: "d1".to_owned(),
         },
         Command::Forget { apps: vec!["app-1".parse().unwrap(), "app-2".parse().unwrap()] },
+        Command::Submit(Submission {
+            id: "s-3".parse().unwrap(),
+            pipeline: "{}".to_owned(),
+            options,
+            bound: None,
+            traceparent: "00-1-2-01".to_owned(),
+        }),
     ]
 }
 

@@ -46,7 +46,13 @@ impl Leader {
             deploy_mode,
         };
         let id = format!("s-{}", self.index).parse().unwrap();
-        self.apply(Command::Submit(Submission { id, pipeline: "{}".to_owned(), options, bound: None }));
+        self.apply(Command::Submit(Submission {
+            id,
+            pipeline: "{}".to_owned(),
+            options,
+            bound: None,
+            traceparent: String::new(),
+        }));
         self.state.applications().last().unwrap().driver.clone()
     }
 

@@ -147,7 +147,7 @@ impl World {
         let state = snapshot.map_or_else(State::default, |bytes| codec::decode_state(&bytes).unwrap());
         host.state = Arc::new(RwLock::new(state));
         let patience = host.election_ticks..host.election_ticks + 1;
-        host.node = Some(Node::new(store, Arc::clone(&host.state), patience).unwrap());
+        host.node = Some(Node::new(store, Arc::clone(&host.state), Arc::default(), patience).unwrap());
         self.settle(id);
     }
 
@@ -415,7 +415,13 @@ fn submission(name: &str, number: u64) -> Command {
         max_attempts: 3,
         deploy_mode: DeployMode::Cluster,
     };
-    Command::Submit(Submission { id: name.parse().unwrap(), pipeline: "{}".to_owned(), options, bound: None })
+    Command::Submit(Submission {
+        id: name.parse().unwrap(),
+        pipeline: "{}".to_owned(),
+        options,
+        bound: None,
+        traceparent: String::new(),
+    })
 }
 
 /// Every master has another bound; the one that proposes counts.

@@ -114,6 +114,7 @@ impl Owner {
     fn ended(&mut self, query: &QueryId, end: QueryEnd<TaskOutput>) {
         self.note_query_end(query, &end);
         let Some(entry) = self.entries.get_mut(query) else { return };
+        entry.count_end(&end, &self.services.settings.tally);
         let answer = match end {
             QueryEnd::Finished(pieces) => {
                 tracing::info!(query_id = %query, "query finished");

@@ -1,6 +1,7 @@
 //! What workers report: ends of attempts and heartbeats. Edge.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use lake_proto::v1::master_message::Message as ToWorker;
 use lake_proto::{ErrorClass, Fault, QueryId, WorkerId, v1};
@@ -18,6 +19,7 @@ impl Owner {
             return;
         };
         let status::Report { query, attempt, mut outcome, metrics } = report;
+        let elapsed = Duration::from_millis(metrics.elapsed_ms);
         if let Some(link) = self.links.get_mut(&worker) {
             link.unwatch(&query, attempt);
         }
@@ -33,6 +35,7 @@ impl Owner {
                 if let Outcome::Done { output, .. } = &outcome {
                     let (stage, task) = (booking.attempt.stage, booking.attempt.task);
                     entry.progress.task_done(stage, task, &metrics);
+                    entry.spans.task_done(stage, task);
                     if let Some(took) = took {
                         entry.pace.done(stage, task, took);
                     }
@@ -47,6 +50,10 @@ impl Owner {
         }
         log_outcome(&worker, &query, attempt, &outcome);
         self.note_end(&query, attempt, &worker, &outcome, &metrics);
+        // A status may come again after its stream was opened anew: it is counted while its attempt is known.
+        if self.machine.booking(&query, attempt).is_some_and(|booking| booking.worker == worker) {
+            self.services.settings.tally.task_ended(status::ending(&outcome), elapsed);
+        }
         self.event(Event::AttemptEnded { worker, query, attempt, outcome });
     }
 
@@ -77,7 +84,7 @@ impl Owner {
             let message = format!("worker {worker} does not run attempt {attempt} of query {query} any more");
             let outcome = Outcome::FailedTransiently(Fault::new(ErrorClass::Unavailable, "attempt-vanished", message));
             if let Some(entry) = self.entries.get_mut(&query) {
-                entry.attempt_ended(attempt);
+                self.services.settings.tally.task_lost(entry.attempt_ended(attempt));
             }
             self.note_end(&query, attempt, worker, &outcome, &v1::TaskMetrics::default());
             self.event(Event::AttemptEnded { worker: worker.clone(), query, attempt, outcome });

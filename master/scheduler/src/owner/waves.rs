@@ -40,6 +40,7 @@ impl Owner {
         for launch in &launches {
             entry.encoding.insert(launch.attempt.attempt);
             entry.progress.task_starts(stage, launch.attempt.task);
+            entry.spans.launches(&entry.prepare.app_id, query, stage, plan.tasks(), launch.attempt.task);
         }
         let lineage = self.machine.lineage(query, stage);
         self.services.encode(Wave { query: query.clone(), stage: plan, inputs, lineage, launches });
@@ -76,6 +77,7 @@ impl Owner {
             entry.announce(link);
             message.app_id.clone_from(&entry.prepare.app_id);
             message.epoch = entry.prepare.epoch;
+            message.traceparent = entry.spans.traceparent(launch.attempt.stage);
             if entry.pace.starts(&launch.attempt, now) {
                 tracing::info!(
                     query_id = %launch.attempt.query, stage_id = %launch.attempt.stage, task_id = %launch.attempt.task,

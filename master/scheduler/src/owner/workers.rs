@@ -39,7 +39,7 @@ impl Owner {
         // The retries report the same rows once more.
         for lost in self.machine.attempts_on(&worker) {
             if let Some(entry) = self.entries.get_mut(&lost.query) {
-                entry.attempt_ended(lost.attempt);
+                self.services.settings.tally.task_lost(entry.attempt_ended(lost.attempt));
             }
         }
         self.event(Event::WorkerLost { worker });

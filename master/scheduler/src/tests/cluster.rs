@@ -225,6 +225,7 @@ impl Cluster {
             estimated_scan_bytes: scan_bytes,
             task_policy: None,
             replaces: String::new(),
+            traceparent: String::new(),
         }
     }
 

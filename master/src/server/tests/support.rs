@@ -149,6 +149,7 @@ pub(super) fn submission(id: &str) -> v1::SubmitRequest {
             max_attempts: 3,
             deploy_mode: "cluster".to_owned(),
         }),
+        traceparent: String::new(),
     }
 }
 

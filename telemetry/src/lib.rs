@@ -1,0 +1,71 @@
+//! What our programs tell about themselves while they run: log lines, spans of a trace, events of lineage. Edge.
+//!
+//! Rooms: `log` (the shape of log lines), [`trace`] (which trace a span belongs to, over processes, and its way to a
+//! collector), [`lineage`] (what a run read and wrote, for catalogues), `post` (the only way out: a bounded queue with a
+//! thread of its own behind it), `config` (the environment).
+//!
+//! Never here: metrics (`lake-metrics`), and anything that a job could wait for: what cannot be delivered is dropped,
+//! counted, and logged once.
+#![warn(missing_docs)]
+
+mod config;
+mod fields;
+pub mod lineage;
+mod log;
+mod post;
+pub mod trace;
+
+use std::io::{IsTerminal, stderr};
+
+use lake_proto::{ErrorClass, Fault};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
+
+pub use self::log::LogFormat;
+use self::trace::Exporter;
+
+/// How a program tells.
+#[derive(Debug, Clone)]
+pub struct Settings<'a> {
+    /// The program's name, as collectors show it.
+    pub service: &'static str,
+    /// Shape of log lines on stderr.
+    pub format: LogFormat,
+    /// What is logged, as a `tracing` filter.
+    pub filter: &'a str,
+}
+
+/// Ends with the program: what is still under way gets a moment to leave.
+#[must_use = "spans that are under way are lost when it is dropped too early"]
+#[derive(Debug)]
+pub struct Telemetry {
+    _spans: Option<Exporter>,
+}
+
+/// Sets up the log, and the export of spans when the environment asks for it. Once per process.
+///
+/// # Errors
+/// `invalid-job` when the filter is not valid.
+pub fn start(settings: &Settings<'_>) -> Result<Telemetry, Fault> {
+    let filter = EnvFilter::try_new(settings.filter).map_err(|error| {
+        let message = format!("--log-level '{}' is not valid: {error}", settings.filter);
+        Fault::new(ErrorClass::InvalidJob, "config", message)
+    })?;
+    let collector = config::spans(settings.service);
+    let spans = collector.clone().ok().flatten().map(Exporter::start);
+    let log: Box<dyn Layer<Registry> + Send + Sync> = match settings.format {
+        LogFormat::Text => Box::new(fmt::layer().with_writer(stderr).with_ansi(stderr().is_terminal())),
+        LogFormat::Json => Box::new(log::Json::new(stderr)),
+    };
+    let layer = spans.as_ref().map(Exporter::layer);
+    let set = Registry::default().with(log.with_filter(filter)).with(layer).try_init();
+    set.map_err(|error| Fault::new(ErrorClass::Internal, "internal", format!("the log was set up before: {error}")))?;
+    match collector {
+        Ok(Some(collector)) => tracing::info!(collector = collector.address.shown(), "spans are exported"),
+        Ok(None) => {}
+        // Not an error of this program: the variables may be meant for others.
+        Err(why) => tracing::warn!("no spans are exported: {why}"),
+    }
+    Ok(Telemetry { _spans: spans })
+}

@@ -1,0 +1,323 @@
+//! The only way out: a bounded queue, a thread of its own behind it, HTTP or a file. Edge.
+//!
+//! Nobody waits for it. What does not fit into the queue, or cannot be delivered, is dropped and counted, and the first of a
+//! row of failures is logged. A thread of its own, because it outlives the runtimes of a program's parts and must not take
+//! anything from them.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver as Ended, RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Client, StatusCode, Url};
+use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio_util::sync::CancellationToken;
+use url::Host;
+
+/// How long the end of a program may wait for what is under way.
+const LAST_PATIENCE: Duration = Duration::from_secs(2);
+/// Pauses between tries of one delivery.
+const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(1)];
+
+/// What became of what was handed over.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    delivered: AtomicU64,
+    dropped: AtomicU64,
+}
+
+impl Tally {
+    pub(crate) fn delivered(&self) -> u64 {
+        self.delivered.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+/// How a queue is emptied.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Habits {
+    /// Name of the thread, and of what it carries.
+    pub(crate) name: &'static str,
+    /// How many may wait.
+    pub(crate) bound: usize,
+    /// How many are delivered together at most.
+    pub(crate) batch: usize,
+    /// How long the first one waits for others.
+    pub(crate) linger: Duration,
+}
+
+/// What a delivery comes to.
+pub(crate) type Delivered = Result<Receipt, String>;
+
+/// The receiver's answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Receipt {
+    /// Of a batch, those that it took notice of and threw away.
+    pub(crate) refused: u64,
+}
+
+/// The end of the queue that is filled; cheap to clone.
+#[derive(Debug)]
+pub(crate) struct Slot<T> {
+    queue: Sender<T>,
+    tally: Arc<Tally>,
+    is_told: Arc<AtomicBool>,
+    name: &'static str,
+}
+
+/// The thread. Dropping it closes it.
+#[derive(Debug)]
+pub(crate) struct Post {
+    closing: CancellationToken,
+    ended: Mutex<Ended<()>>,
+    name: &'static str,
+}
+
+impl<T> Clone for Slot<T> {
+    fn clone(&self) -> Self {
+        let (queue, tally, is_told) = (self.queue.clone(), self.tally.clone(), self.is_told.clone());
+        Self { queue, tally, is_told, name: self.name }
+    }
+}
+
+impl<T> Slot<T> {
+    /// Hands over, without waiting.
+    pub(crate) fn put(&self, item: T) {
+        if self.queue.try_send(item).is_err() {
+            self.tally.dropped.fetch_add(1, Ordering::Relaxed);
+            if !self.is_told.swap(true, Ordering::Relaxed) {
+                tracing::warn!(what = self.name, "more is told than can be delivered: the rest is dropped and counted");
+            }
+        }
+    }
+
+    pub(crate) fn tally(&self) -> &Arc<Tally> {
+        &self.tally
+    }
+}
+
+/// Starts the thread. `carry` delivers one batch.
+pub(crate) fn start<T, C, F>(habits: Habits, carry: C) -> (Slot<T>, Post)
+where
+    T: Send + 'static,
+    C: FnMut(Vec<T>) -> F + Send + 'static,
+    F: Future<Output = Delivered>,
+{
+    let (queue, waiting) = mpsc::channel(habits.bound);
+    let (tally, closing) = (Arc::new(Tally::default()), CancellationToken::new());
+    let (done, ended) = sync_channel(1);
+    let slot = Slot { queue, tally: tally.clone(), is_told: Arc::default(), name: habits.name };
+    let post = Post { closing: closing.clone(), ended: Mutex::new(ended), name: habits.name };
+    let work = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        match runtime {
+            Ok(runtime) => runtime.block_on(deliver(habits, waiting, closing, tally, carry)),
+            Err(error) => tracing::warn!(what = habits.name, "nothing is delivered: {error}"),
+        }
+        // Whoever has stopped waiting does not need it.
+        let _ = done.send(());
+    };
+    if let Err(error) = std::thread::Builder::new().name(habits.name.to_owned()).spawn(work) {
+        tracing::warn!(what = habits.name, "nothing is delivered: {error}");
+    }
+    (slot, post)
+}
+
+impl Post {
+    /// Closes the queue, and waits a moment for what is in it. A repeat does nothing.
+    pub(crate) fn close(&self) {
+        if self.closing.is_cancelled() {
+            return;
+        }
+        self.closing.cancel();
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if ended.recv_timeout(LAST_PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            tracing::warn!(what = self.name, "not everything could be delivered in time");
+        }
+    }
+}
+
+impl Drop for Post {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+async fn deliver<T, C, F>(
+    habits: Habits,
+    mut waiting: Receiver<T>,
+    closing: CancellationToken,
+    tally: Arc<Tally>,
+    mut carry: C,
+) where
+    C: FnMut(Vec<T>) -> F,
+    F: Future<Output = Delivered>,
+{
+    let mut is_failing = false;
+    while !closing.is_cancelled() {
+        let mut batch = Vec::new();
+        tokio::select! {
+            first = waiting.recv() => match first {
+                Some(first) => batch.push(first),
+                None => break,
+            },
+            () = closing.cancelled() => waiting.close(),
+        }
+        // Whether it is over or not, the others that wait are taken along.
+        let _ = tokio::time::timeout(habits.linger, closing.cancelled()).await;
+        loop {
+            while batch.len() < habits.batch {
+                let Ok(next) = waiting.try_recv() else { break };
+                batch.push(next);
+            }
+            if batch.is_empty() {
+                break;
+            }
+            let count = u64::try_from(batch.len()).unwrap_or(u64::MAX);
+            match carry(std::mem::take(&mut batch)).await {
+                Ok(receipt) => {
+                    if is_failing {
+                        tracing::info!(what = habits.name, "it is delivered again");
+                    }
+                    is_failing = false;
+                    tally.delivered.fetch_add(count.saturating_sub(receipt.refused), Ordering::Relaxed);
+                    tally.dropped.fetch_add(receipt.refused.min(count), Ordering::Relaxed);
+                }
+                Err(why) => {
+                    tally.dropped.fetch_add(count, Ordering::Relaxed);
+                    if !is_failing {
+                        tracing::warn!(what = habits.name, "it cannot be delivered, and is dropped: {why}");
+                    }
+                    is_failing = true;
+                }
+            }
+        }
+    }
+    waiting.close();
+    tally.dropped.fetch_add(u64::try_from(waiting.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
+}
+
+/// Where something is posted to.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Address {
+    pub(crate) url: Url,
+    pub(crate) headers: Vec<(String, String)>,
+    /// Of one try.
+    pub(crate) timeout: Duration,
+}
+
+/// Without the headers, which may be secrets.
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Address").field("url", &self.shown()).field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
+
+impl Address {
+    /// For people: without what may be a secret.
+    pub(crate) fn shown(&self) -> String {
+        let host = self.url.host_str().unwrap_or_default();
+        let port = self.url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        format!("{}://{host}{port}{}", self.url.scheme(), self.url.path())
+    }
+}
+
+/// A client for one address.
+#[derive(Debug, Clone)]
+pub(crate) struct Http {
+    client: Client,
+    address: Address,
+}
+
+impl Http {
+    /// # Errors
+    /// When there can be no client, or a header is not one.
+    pub(crate) fn new(address: Address) -> Result<Self, String> {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        for (name, value) in &address.headers {
+            let named = HeaderName::try_from(name.as_str()).map_err(|_| format!("'{name}' is not a header's name"))?;
+            let mut value =
+                HeaderValue::try_from(value.as_str()).map_err(|_| format!("header {name} has no valid value"))?;
+            value.set_sensitive(true);
+            headers.insert(named, value);
+        }
+        let mut client = Client::builder().timeout(address.timeout).default_headers(headers);
+        if is_loopback(&address.url) {
+            // A proxy of the environment is for what is elsewhere.
+            client = client.no_proxy();
+        }
+        Ok(Self { client: client.build().map_err(|error| told(&error))?, address })
+    }
+
+    /// Posts a document, again when the way there is disturbed. The answer's body.
+    ///
+    /// # Errors
+    /// Why it was not taken.
+    pub(crate) async fn post(&self, body: Vec<u8>) -> Result<Vec<u8>, String> {
+        let mut pauses = PAUSES.into_iter();
+        loop {
+            let why = match self.try_once(body.clone()).await {
+                Ok(answer) => return Ok(answer),
+                Err(Refused::ForGood(why)) => return Err(why),
+                Err(Refused::ForNow(why)) => why,
+            };
+            let Some(pause) = pauses.next() else { return Err(why) };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn try_once(&self, body: Vec<u8>) -> Result<Vec<u8>, Refused> {
+        let shown = self.address.shown();
+        let sent = self.client.post(self.address.url.clone()).body(body).send().await;
+        let answer = sent.map_err(|error| Refused::ForNow(format!("{shown}: {}", told(&error))))?;
+        let status = answer.status();
+        if status.is_success() {
+            return answer.bytes().await.map(|bytes| bytes.to_vec()).map_err(|error| Refused::ForNow(told(&error)));
+        }
+        let why = format!("{shown} answered {status}");
+        let is_passing = matches!(
+            status,
+            StatusCode::TOO_MANY_REQUESTS
+                | StatusCode::BAD_GATEWAY
+                | StatusCode::SERVICE_UNAVAILABLE
+                | StatusCode::GATEWAY_TIMEOUT
+        );
+        Err(if is_passing { Refused::ForNow(why) } else { Refused::ForGood(why) })
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+enum Refused {
+    ForNow(String),
+    ForGood(String),
+}
+
+/// The last cause, without the URL, which may hold a secret.
+fn told(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    if std::ptr::addr_eq(cause, error) && error.url().is_some() {
+        return if error.is_timeout() { "no answer in time".to_owned() } else { "it cannot be reached".to_owned() };
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
