@@ -106,11 +106,13 @@ impl Default for Tally {
 impl Tally {
     /// An attempt has ended, as its status tells.
     pub fn attempt_ended(&self, status: &v1::TaskStatus) {
-        let metrics = status.metrics.unwrap_or_default();
+        let metrics = status.metrics.as_ref();
         let outcome = match &status.outcome {
             Some(Outcome::Done(done)) => {
-                self.rows.add(metrics.rows);
-                self.spilled_bytes.add(metrics.spilled_bytes);
+                if let Some(metrics) = metrics {
+                    self.rows.add(metrics.rows);
+                    self.spilled_bytes.add(metrics.spilled_bytes);
+                }
                 let written = done.outputs.iter().fold(0, |sum: u64, file| sum.saturating_add(file.num_bytes));
                 self.shuffle_written_bytes.add(written);
                 "done"
@@ -123,7 +125,7 @@ impl Tally {
             }
             None => return,
         };
-        self.tasks.observe(outcome, Duration::from_millis(metrics.elapsed_ms));
+        self.tasks.observe(outcome, Duration::from_millis(metrics.map_or(0, |metrics| metrics.elapsed_ms)));
     }
 }
 

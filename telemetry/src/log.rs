@@ -128,6 +128,7 @@ fn line(event: &Event<'_>, fields: &mut Map<String, Value>, at: DateTime<Utc>) -
 
 #[cfg(test)]
 mod tests {
+    use std::io;
     use std::sync::{Arc, Mutex};
 
     use tracing_subscriber::layer::SubscriberExt;
@@ -135,11 +136,24 @@ mod tests {
 
     use super::*;
 
+    #[derive(Default)]
+    struct Lines(Mutex<Vec<u8>>);
+
+    impl io::Write for &Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
     fn lines(filter: &str, act: impl FnOnce()) -> Vec<Value> {
-        let out: Arc<Mutex<Vec<u8>>> = Arc::default();
+        let out: Arc<Lines> = Arc::default();
         let layer = Json::new(Arc::clone(&out)).with_filter(EnvFilter::new(filter));
         tracing::subscriber::with_default(Registry::default().with(layer), act);
-        let text = String::from_utf8(out.lock().unwrap().clone()).unwrap();
+        let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
         assert!(text.is_empty() || text.ends_with('\n'), "{text:?}");
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }

@@ -72,6 +72,10 @@ pub struct Worker {
     pub task_memory_bytes: u64,
     /// Free space of its work dir, as it says.
     pub disk_free_bytes: u64,
+    /// Task attempts that run on it, as it says.
+    pub running_tasks: usize,
+    /// Bytes of shuffle files that it holds for running queries, as it says.
+    pub shuffle_bytes: u64,
     /// `ALIVE`, `DRAINING`, `DECOMMISSIONED` (it drained and has left) or `LOST`.
     pub state: &'static str,
     /// Why it is lost.
@@ -137,6 +141,8 @@ impl From<WorkerView> for Worker {
             driver_memory_bytes: worker.driver_memory_bytes,
             task_memory_bytes: worker.task_memory_bytes,
             disk_free_bytes: worker.disk_free_bytes,
+            running_tasks: worker.running_tasks,
+            shuffle_bytes: worker.shuffle_bytes,
             state: worker.state,
             lost_reason: worker.lost_reason,
             gone_at_ms: worker.gone_at_ms,
@@ -189,6 +195,8 @@ mod tests {
             driver_memory_bytes: 7,
             task_memory_bytes: 8,
             disk_free_bytes: 9,
+            running_tasks: 14,
+            shuffle_bytes: 15,
             state: "LOST",
             lost_reason: Some("silent".to_owned()),
             gone_at_ms: 10,

@@ -187,6 +187,8 @@ mod tests {
             driver_memory_bytes: 0,
             task_memory_bytes: 77,
             disk_free_bytes: 0,
+            running_tasks: 0,
+            shuffle_bytes: 0,
             state,
             lost_reason: is_gone.then(|| "silent".to_owned()),
             gone_at_ms: if is_gone { 8_000 } else { 0 },

@@ -155,6 +155,8 @@ mod tests {
             driver_memory_bytes: 0,
             task_memory_bytes: 0,
             disk_free_bytes: 0,
+            running_tasks: 0,
+            shuffle_bytes: 0,
             state: "ALIVE",
             lost_reason: None,
             gone_at_ms,

@@ -380,6 +380,7 @@ fn count(moves: &Moves, event: &Event) {
         | Event::DriverStarted { .. }
         | Event::CommitPermitted { .. }
         | Event::StepRecorded { .. }
+        | Event::DriverExitRecorded { .. }
         | Event::Killing { .. }
         | Event::Forgotten { .. }
         | Event::WorkerBack { .. }

@@ -135,7 +135,7 @@ fn a_workers_page_has_every_metric_and_counts_attempts_by_their_statuses() {
     let tally = worker::Tally::default();
     assert_complete(&worker_page(&worker::Figures::default(), &tally), &[worker::ALL, process::ALL]);
     let metrics = v1::TaskMetrics { rows: 5, elapsed_ms: 700, spilled_bytes: 64, ..v1::TaskMetrics::default() };
-    let ended = |outcome| v1::TaskStatus { outcome, metrics: Some(metrics), ..v1::TaskStatus::default() };
+    let ended = |outcome| v1::TaskStatus { outcome, metrics: Some(metrics.clone()), ..v1::TaskStatus::default() };
     let file = v1::ShuffleOutput { num_bytes: 1_000, ..v1::ShuffleOutput::default() };
     let done = v1::TaskDone { outputs: vec![file, file], ..v1::TaskDone::default() };
     tally.attempt_ended(&ended(Some(Outcome::Done(done))));

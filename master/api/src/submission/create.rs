@@ -94,7 +94,13 @@ pub fn create(body: &[u8], fresh_id: String, today: NaiveDate) -> Result<Created
         max_attempts: if submit.supervise { pipeline.max_attempts } else { 1 },
         deploy_mode: "cluster".to_owned(),
     };
-    let request = v1::SubmitRequest { submission_id: submit.id, pipeline: json.into(), options: Some(options) };
+    let request = v1::SubmitRequest {
+        submission_id: submit.id,
+        pipeline: json.into(),
+        options: Some(options),
+        // The REST protocol of Spark has no trace context.
+        traceparent: String::new(),
+    };
     Ok(Created { request, unknown_fields })
 }
 

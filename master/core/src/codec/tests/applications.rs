@@ -74,6 +74,7 @@ fn application(number: u64, phase: Phase) -> Application {
         attempt: 2,
         steps: steps(&[("bronze.customers", "COMMITTED"), ("silver.customers", "SKIPPED")]),
         permits: BTreeMap::new(),
+        traceparent: String::new(),
         launches: Vec::new(),
         ending: None,
         phase,
