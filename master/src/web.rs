@@ -65,7 +65,7 @@ pub(crate) fn own_router(master: Arc<Master>) -> Router {
     assets
         .route(route::CLUSTER, get(pages::cluster))
         .route(route::APPLICATION, get(pages::application))
-        .route("/applications/{id}/kill", post(kill::by_form))
+        .route(route::KILL, post(kill::by_form))
         .route(route::QUERY, get(pages::query))
         .route(route::LOGS, get(logs::page))
         .route(route::LOG_TEXT, get(logs::text))

@@ -6,6 +6,7 @@
 mod answers;
 mod cluster;
 mod local;
+mod records;
 mod swarm;
 mod tpch;
 
@@ -73,6 +74,18 @@ enum Command {
         #[arg(long, default_value_t = 2)]
         cores: usize,
     },
+    /// Records of ended applications in a folder for `lake-master --history-dir`. Prints the id of the largest.
+    Records {
+        /// Where the files go.
+        #[arg(long)]
+        folder: PathBuf,
+        /// Applications of two tasks.
+        #[arg(long, default_value_t = 1_000)]
+        applications: u32,
+        /// Tasks of one more.
+        #[arg(long, default_value_t = 10_000)]
+        tasks: u32,
+    },
     /// A master of its own with workers that only beat and submissions that only wait; then kill -9 and a restart.
     /// Prints figures as JSON.
     Swarm {
@@ -107,7 +120,7 @@ fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let cores = match &arguments.command {
         Command::Tpch { cores, .. } | Command::WriteParquet { cores, .. } | Command::Statements { cores, .. } => *cores,
-        Command::Swarm { .. } => 2,
+        Command::Swarm { .. } | Command::Records { .. } => 2,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cores)
@@ -122,6 +135,7 @@ fn main() -> anyhow::Result<()> {
             Command::WriteParquet { from, to, partition_by, cores } => {
                 local::write_parquet(&from, &to, partition_by.as_deref(), cores).await
             }
+            Command::Records { folder, applications, tasks } => records::write(&folder, applications, tasks),
             Command::Statements { sql, cores } => local::statements(&sql, cores).await,
             Command::Swarm { program, folder, job, workers, submissions, submitters, seconds, core } => {
                 let options = swarm::Options { program, folder, job, workers, submissions, submitters, seconds, core };

@@ -43,7 +43,7 @@ const ALLOWED: [(&str, &[&str]); 17] = [
     ),
     ("lake-worker", &["lake-proto", "lake-http", "lake-engine", "lake-metrics", "lake-telemetry"]),
     ("lake-client", &["lake-proto", "lake-job", "lake-engine", "lake-telemetry"]),
-    ("lake-bench", &["lake-proto", "lake-job", "lake-engine"]),
+    ("lake-bench", &["lake-proto", "lake-job", "lake-engine", "lake-record"]),
 ];
 
 /// Pure crates: no runtime, no sockets, no engine.
