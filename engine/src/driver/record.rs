@@ -8,7 +8,7 @@ use lake_proto::v1::StepRecord;
 use super::expectations;
 use crate::delta::{Committed, Written};
 
-/// Of a step whose rows are in the table, as `version`, by this attempt of the run.
+/// Of a step whose rows are in the table, as `version`, by this attempt of the run; without how long its commit took.
 pub(super) fn committed(table: &Table, version: i64, written: &Written, started: Instant) -> StepRecord {
     StepRecord {
         table: table.name.to_string(),
@@ -20,6 +20,7 @@ pub(super) fn committed(table: &Table, version: i64, written: &Written, started:
         files: u32::try_from(written.adds.len()).unwrap_or(u32::MAX),
         elapsed_ms: elapsed_ms(started),
         expectations: expectations::results(table, written),
+        ..StepRecord::default()
     }
 }
 

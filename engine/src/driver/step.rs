@@ -63,14 +63,14 @@ pub(super) async fn execute(run: &Run, index: usize) -> Result<StepRecord> {
         }
         Err(error) => Err(error),
     };
-    let commit_ms = elapsed_ms(committing);
+    let commit_ms = record::elapsed_ms(committing);
     if let Err(error) = &outcome {
         step.discard(&rows, error).await;
     }
     match outcome? {
         (base, CommitOutcome::Committed(version)) => {
             run.tell_commit(index, base, version, &rows.mode, rows.written.adds.iter().chain(&rows.survivors.adds));
-            Ok(record::committed(table, version, &rows.written, started))
+            Ok(StepRecord { commit_ms, ..record::committed(table, version, &rows.written, started) })
         }
         // What was written here is not what is in the table.
         (base, CommitOutcome::AlreadyCommitted(version)) => {

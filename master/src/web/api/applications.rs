@@ -186,7 +186,7 @@ async fn read_log(source: Source, driver_id: String, stream: &'static str) -> Lo
 async fn read_stream(address: &str, driver_id: String, stream: &str) -> Result<Tail, Fault> {
     let channel = connect(address).await?;
     let mut client = WorkerLogsClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
-    let request = v1::ReadLogRequest { driver_id, stream: stream.to_owned(), offset: 0, follow: false };
+    let request = v1::ReadLogRequest { driver_id, stream: stream.to_owned(), offset: 0, follow: false, tail_bytes: 0 };
     let mut chunks = client.read_log(request).await?.into_inner();
     let mut tail = Tail::default();
     while let Some(chunk) = chunks.message().await? {
