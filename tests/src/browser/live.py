@@ -2,7 +2,7 @@
 from playwright.sync_api import expect
 
 import soundness
-from visitor import reached
+from visitor import TIMEOUT_MS, reached
 
 # Low and narrow, so that there is something to scroll in both directions.
 SMALL = {"width": 700, "height": 500}
@@ -45,7 +45,7 @@ def watch(visitor, master, app_id, held, waits):
     reached("selected")
     wait_for_end(page, f"{master}/api/v1/applications/{app_id}")
     words = page.evaluate("words")
-    page.wait_for_function(f"words > {words}")
+    page.wait_for_function("before => words > before", arg=words)
     assert page.evaluate("String(getSelection())") == selected
     expect(state(page, waits)).to_have_text("RUNNING")
     page.evaluate("getSelection().empty()")
@@ -88,14 +88,16 @@ def running_query(page, table):
 
 def wait_for_end(page, url):
     """Waits until the master says that the application has ended, which the page must not show yet."""
-    script = """async url => {
-        for (;;) {
-            const answer = await (await fetch(url)).json();
+    script = """async ([url, deadline]) => {
+        let answer = {};
+        while (performance.now() < deadline) {
+            answer = await (await fetch(url)).json();
             if (answer.state === "FINISHED") return;
             await new Promise(resolve => setTimeout(resolve, 50));
         }
+        throw new Error(`it has not ended: ${JSON.stringify(answer)}`);
     }"""
-    page.evaluate(script, url)
+    page.evaluate(script, [url, page.evaluate("performance.now()") + TIMEOUT_MS])
 
 
 class Log:

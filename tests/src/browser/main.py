@@ -3,7 +3,6 @@
 A scenario fails by what it asserts; what it saw last is printed then. Where the test has something to do in the middle,
 the scenario prints `reached NAME` and goes on: what the test does shows in the pages, and there it is waited for.
 """
-import faulthandler
 import json
 import sys
 import traceback
@@ -15,12 +14,10 @@ import sweep
 from visitor import Visitor
 
 SCENARIOS = {"watch": live.watch, "kill": kill.kill, "restart": restart.restart, "sweep": sweep.sweep}
-DEADLINE_S = 110
 
 
 def main():
     name, arguments = sys.argv[1], json.loads(sys.argv[2])
-    faulthandler.dump_traceback_later(DEADLINE_S, exit=True)
     with Visitor() as visitor:
         try:
             SCENARIOS[name](visitor, **arguments)

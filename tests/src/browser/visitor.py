@@ -3,7 +3,7 @@ import shutil
 import sys
 from urllib.parse import urlsplit
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 # Far from UTC, and not by whole hours: a moment that was not converted, or only its hour, is told apart.
 ZONE, ZONE_OFFSET = "Asia/Kathmandu", {"hours": 5, "minutes": 45}
@@ -27,6 +27,7 @@ class Visitor:
         program = shutil.which("chromium")
         if program is None:
             sys.exit("no chromium: scripts/test installs it")
+        expect.set_options(timeout=TIMEOUT_MS)
         self.playwright = sync_playwright().start()
         self.browser = self.playwright.chromium.launch(executable_path=program, args=[NOWHERE_ELSE])
         self.windows = []
