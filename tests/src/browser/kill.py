@@ -69,7 +69,8 @@ def without_token(visitor, url):
             page.get_by_role("button", name="Kill").click()
         assert waiting.value.status == 403, waiting.value.status
         window.refused(403)
-    assert page.context.request.get(url).ok
+    page.goto(url)
+    assert state_of(page) == "RUNNING"
     window.close()
 
 

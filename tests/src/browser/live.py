@@ -106,7 +106,8 @@ class Log:
     def __init__(self, window, url):
         self.page = window.open(url)
         self.text = self.page.locator("pre.log")
-        expect(self.page.get_by_label("Follow")).to_be_checked()
+        expect(self.page.locator("#follow")).to_be_visible()
+        expect(self.page.locator("#follow")).to_be_checked()
         expect(self.text).not_to_have_text("")
         self.before = self.text.text_content()
         soundness.assert_sound(self.page, "while it runs")

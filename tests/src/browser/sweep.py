@@ -11,9 +11,9 @@ LOOKS = {
     "phone": {"color_scheme": "light", **PHONE},
     "dark phone": {"color_scheme": "dark", **PHONE},
 }
+# Without their remarks, which count what goes on.
 HEADINGS = "() => [...document.querySelectorAll('h1, h2, thead th')].map(heading => heading.firstChild?.textContent ?? '')"
-# Pages without their headings' remarks, which count what goes on.
-BRIGHTNESS = """() => getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).map(Number)"""
+BRIGHTNESS = "() => getComputedStyle(document.body).backgroundColor.match(/[0-9]+/g).slice(0, 3).map(Number)"
 
 
 def sweep(visitor, master, app_id, failed_id, hostile):
@@ -56,11 +56,11 @@ def without_scripts(visitor, found, headings):
         window.go(page, url)
         soundness.assert_moments(page, is_local=False)
         assert page.evaluate(HEADINGS) == headings[name], f"{name}: {page.evaluate(HEADINGS)}, with scripts {headings[name]}"
-        expect(page.get_by_label("Follow")).to_have_count(0)
+        expect(page.locator("#follow")).to_be_hidden()
     window.go(page, found["application"])
     page.locator("#job summary").click()
     expect(page.locator("#job pre")).to_be_visible()
-    page.get_by_role("link", name="History").click()
+    page.get_by_role("navigation", name="Pages").get_by_role("link", name="History").click()
     page.get_by_role("searchbox", name="Name or id").fill("no such application")
     page.get_by_role("button", name="Search").click()
     expect(page.locator("#list")).to_contain_text("No application is like this.")
