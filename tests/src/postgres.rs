@@ -91,18 +91,35 @@ impl Postgres {
     /// # Errors
     /// When a statement fails.
     pub fn close_gate(&self) -> Result<Gate<'_>> {
-        self.psql(
-            "crm",
-            "CREATE OR REPLACE FUNCTION gate(n bigint) RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$ BEGIN \
-             PERFORM pg_advisory_lock_shared(42); PERFORM pg_advisory_unlock_shared(42); RETURN n; END $$",
-        )?;
+        self.close("gate", 42)
+    }
+
+    /// The same with the function `late_gate(bigint)`: a job can be held at one place after the other.
+    ///
+    /// # Errors
+    /// When a statement fails.
+    pub fn close_late_gate(&self) -> Result<Gate<'_>> {
+        self.close("late_gate", 43)
+    }
+
+    fn close(&self, function: &str, key: u32) -> Result<Gate<'_>> {
+        let make = format!(
+            "CREATE OR REPLACE FUNCTION {function}(n bigint) RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$ BEGIN \
+             PERFORM pg_advisory_lock_shared({key}); PERFORM pg_advisory_unlock_shared({key}); RETURN n; END $$"
+        );
+        self.psql("crm", &make)?;
+        let name = format!("keeper-of-{function}");
         let mut command = self.psql_command("crm");
-        command.env("PGAPPNAME", "gate-keeper");
-        command.args(["-c", "SELECT pg_advisory_lock(42)", "-c", "SELECT pg_sleep(86400)"]);
-        let keeper = Process::start("gate-keeper", command, self.directory.path())?;
-        let gate = Gate { server: self, keeper: Some(keeper) };
-        let held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND mode = 'ExclusiveLock'";
-        wait_for("the gate to close", Duration::from_secs(30), || (self.psql("crm", held).ok()? == "1").then_some(()))?;
+        command.env("PGAPPNAME", &name);
+        command.args(["-c", &format!("SELECT pg_advisory_lock({key})"), "-c", "SELECT pg_sleep(86400)"]);
+        let keeper = Process::start(&name, command, self.directory.path())?;
+        let gate = Gate { server: self, key, name, keeper: Some(keeper) };
+        let held = format!(
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND mode = 'ExclusiveLock' AND objid = {key}"
+        );
+        wait_for("the gate to close", Duration::from_secs(30), || {
+            (self.psql("crm", &held).ok()? == "1").then_some(())
+        })?;
         Ok(gate)
     }
 
@@ -151,6 +168,8 @@ impl Postgres {
 /// A closed gate; dropped or opened, those who wait go on.
 pub struct Gate<'a> {
     server: &'a Postgres,
+    key: u32,
+    name: String,
     keeper: Option<Process>,
 }
 
@@ -160,10 +179,13 @@ impl Gate<'_> {
     /// # Errors
     /// When they do not come in time.
     pub fn wait_for_visitors(&self, count: usize) -> Result<Vec<u16>> {
-        let sql = "SELECT a.client_port FROM pg_locks l JOIN pg_stat_activity a USING (pid) \
-                   WHERE l.locktype = 'advisory' AND NOT l.granted ORDER BY 1";
+        let key = self.key;
+        let sql = format!(
+            "SELECT a.client_port FROM pg_locks l JOIN pg_stat_activity a USING (pid) \
+             WHERE l.locktype = 'advisory' AND NOT l.granted AND l.objid = {key} ORDER BY 1"
+        );
         wait_for(&format!("{count} readers at the gate"), DEADLINE, || {
-            let ports: Vec<u16> = self.server.psql("crm", sql).ok()?.lines().filter_map(|p| p.parse().ok()).collect();
+            let ports: Vec<u16> = self.server.psql("crm", &sql).ok()?.lines().filter_map(|p| p.parse().ok()).collect();
             (ports.len() >= count).then_some(ports)
         })
     }
@@ -178,8 +200,8 @@ impl Gate<'_> {
 
     fn release(&mut self) -> Result<()> {
         let Some(mut keeper) = self.keeper.take() else { return Ok(()) };
-        let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'gate-keeper'";
-        let released = self.server.psql("crm", sql);
+        let keepers = format!("FROM pg_stat_activity WHERE application_name = '{}'", self.name);
+        let released = self.server.psql("crm", &format!("SELECT pg_terminate_backend(pid) {keepers}"));
         keeper.kill()?;
         released.map(drop)
     }

@@ -5,6 +5,7 @@ const POLL_MS = 2000;
 const POLL_INSTEAD_MS = 4000;
 const LOST = "No page comes from this address any more: what is shown is not fresh.";
 const REACHABLE = "main a, main button, main input, main summary, main [tabindex]";
+const SCROLLING = "main .scroll, main pre";
 
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 // "off", the name of a stream of events, or nothing: then the page is asked for again and again.
@@ -33,14 +34,31 @@ function say(text) {
   if (silent) silent.hidden = text === "";
 }
 
+// What an element is to its reader, whatever has come or gone before it: its part of the page, its row, and where it leads.
+function identity(element) {
+  const row = element.closest("tr")?.querySelector("a")?.getAttribute("href");
+  const own = element.getAttribute("href") ?? element.getAttribute("aria-label") ?? element.getAttribute("name");
+  return [element.closest("section")?.id, row, element.tagName, own].join(" ");
+}
+
+// Elements by what they are; those that are the same by their order.
+function known(selector, root = document) {
+  const found = new Map();
+  const times = new Map();
+  for (const element of all(selector, root)) {
+    const name = identity(element);
+    times.set(name, (times.get(name) ?? 0) + 1);
+    found.set(`${name} ${times.get(name)}`, element);
+  }
+  return found;
+}
+
 function show(fresh) {
   localise(fresh);
-  const folded = all("main details");
-  all("main details", fresh).forEach((next, index) => {
-    if (folded[index]?.open) next.open = true;
-  });
-  const focused = all(REACHABLE).indexOf(document.activeElement);
-  const scrolled = all(".scroll, main pre").map(place => [place.scrollLeft, place.scrollTop]);
+  const folded = known("main details");
+  for (const [name, next] of known("main details", fresh)) next.open = folded.get(name)?.open ?? next.open;
+  const focused = [...known(REACHABLE)].find(([, element]) => element === document.activeElement)?.[0];
+  const scrolled = [...known(SCROLLING)].map(([name, place]) => [name, place.scrollLeft, place.scrollTop]);
   const [left, top] = [scrollX, scrollY];
   let isNew = false;
   for (const part of ["main", "header .at"]) {
@@ -52,11 +70,10 @@ function show(fresh) {
     }
   }
   if (!isNew) return;
-  all(".scroll, main pre").forEach((place, index) => {
-    [place.scrollLeft, place.scrollTop] = scrolled[index] ?? [0, 0];
-  });
+  const places = known(SCROLLING);
+  for (const [name, toLeft, toTop] of scrolled) places.get(name)?.scrollTo(toLeft, toTop);
   scrollTo(left, top);
-  const again = all(REACHABLE)[focused];
+  const again = known(REACHABLE).get(focused);
   if (again && again !== document.activeElement) again.focus({ preventScroll: true });
 }
 

@@ -50,7 +50,7 @@ fn finish(cluster: &Cluster, job: &Path) -> Result<String> {
     app_id(&cluster.wait_finished(&driver)?)
 }
 
-fn app_id(status: &Value) -> Result<String> {
+pub(super) fn app_id(status: &Value) -> Result<String> {
     status.get("app_id").and_then(Value::as_str).map(str::to_owned).context("no app_id")
 }
 
@@ -59,7 +59,7 @@ fn path_of(directory: &Path, app: &str) -> PathBuf {
 }
 
 /// What is in an application's history file, once that is there.
-fn written(directory: &Path, app: &str) -> Result<ApplicationRecord> {
+pub(super) fn written(directory: &Path, app: &str) -> Result<ApplicationRecord> {
     let path = path_of(directory, app);
     let bytes = wait_for(&format!("{}", path.display()), DEADLINE, || std::fs::read(&path).ok())?;
     Ok(file::decode(&bytes)?)

@@ -4,6 +4,7 @@ mod admission;
 mod api;
 mod author;
 mod bad_input;
+mod browser;
 mod cut_off;
 mod drain;
 mod error_codes;

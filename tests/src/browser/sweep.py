@@ -1,0 +1,118 @@
+"""Every page in every way to look at it: light, dark, on a phone, by keys, without scripts; and text that would be markup."""
+from playwright.sync_api import expect
+
+import places
+import soundness
+from visitor import PHONE
+
+LOOKS = {
+    "light": {"color_scheme": "light"},
+    "dark": {"color_scheme": "dark"},
+    "phone": {"color_scheme": "light", **PHONE},
+    "dark phone": {"color_scheme": "dark", **PHONE},
+}
+# Without their remarks, which count what goes on.
+HEADINGS = "() => [...document.querySelectorAll('h1, h2, thead th')].map(heading => heading.firstChild?.textContent ?? '')"
+BRIGHTNESS = "() => getComputedStyle(document.body).backgroundColor.match(/[0-9]+/g).slice(0, 3).map(Number)"
+
+
+def sweep(visitor, master, app_id, failed_id, hostile):
+    """An application with the name `hostile` has ended, and another one has failed with that text in its message."""
+    finder = visitor.window()
+    found = places.of(finder.context.new_page(), master, app_id)
+    finder.complaints = [complaint for complaint in finder.complaints if not complaint.startswith("loads ")]
+    finder.close()
+    found["failed application"] = f"{master}/applications/{failed_id}"
+    headings = {}
+    for look, options in LOOKS.items():
+        headings |= looked_at(visitor, found, look, options)
+    without_scripts(visitor, found, headings)
+    by_keys(visitor, found)
+    hostile_text(visitor, found, hostile)
+    unknown(visitor, master)
+
+
+def looked_at(visitor, found, look, options):
+    """Gives the headings of every page."""
+    window = visitor.window(**options)
+    page = window.context.new_page()
+    headings = {}
+    for name, url in found.items():
+        window.go(page, url)
+        soundness.assert_sound(page, look)
+        soundness.assert_moments(page, is_local=True)
+        is_bright = sum(page.evaluate(BRIGHTNESS)) > 384
+        assert is_bright != ("dark" in look), f"{url} in {look}"
+        headings[name] = page.evaluate(HEADINGS)
+    window.close()
+    return headings
+
+
+def without_scripts(visitor, found, headings):
+    """The same is there, with moments in UTC, and links and forms do their work."""
+    window = visitor.window(java_script_enabled=False)
+    page = window.context.new_page()
+    for name, url in found.items():
+        window.go(page, url)
+        soundness.assert_moments(page, is_local=False)
+        assert page.evaluate(HEADINGS) == headings[name], f"{name}: {page.evaluate(HEADINGS)}, with scripts {headings[name]}"
+        expect(page.locator("#follow")).to_be_hidden()
+    window.go(page, found["application"])
+    page.locator("#job summary").click()
+    expect(page.locator("#job pre")).to_be_visible()
+    page.get_by_role("navigation", name="Pages").get_by_role("link", name="History").click()
+    page.get_by_role("searchbox", name="Name or id").fill("no such application")
+    page.get_by_role("button", name="Search").click()
+    expect(page.locator("#list")).to_contain_text("No application is like this.")
+    page.get_by_role("link", name="Show all").click()
+    expect(page.locator("#list tbody tr")).not_to_have_count(0)
+    window.close()
+
+
+def by_keys(visitor, found):
+    window = visitor.window()
+    # The order of keys hangs on no script, and pages that change meanwhile would have other elements.
+    window.context.route("**/refresh.js", lambda route: route.fulfill(body="", content_type="text/javascript"))
+    page = window.context.new_page()
+    for url in found.values():
+        window.go(page, url)
+        soundness.assert_reachable_by_keys(page)
+    window.go(page, found["application"])
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_in_viewport()
+    page.locator("#job summary").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#job pre")).to_be_visible()
+    window.close()
+
+
+def hostile_text(visitor, found, hostile):
+    """It is shown as it is. And if it had become markup, it would do nothing."""
+    window = visitor.window()
+    page = window.context.new_page()
+    for name in ("cluster", "history", "application", "query", "stderr", "failed application"):
+        window.go(page, found[name])
+        expect(page.locator("main")).to_contain_text(hostile)
+        expect(page.locator("main img")).to_have_count(0)
+        assert page.evaluate("window.harmed") is None, f"{name}: text of a job has run"
+    assert not window.complaints, window.complaints
+    page.evaluate("hostile => { document.querySelector('main').innerHTML = hostile; }", hostile)
+    page.evaluate("document.body.append(Object.assign(document.createElement('script'), { textContent: 'harmed = true' }))")
+    expect(page.locator("main img")).to_have_count(1)
+    assert page.evaluate("window.harmed") is None, "the policy lets inline scripts run"
+    refusals = [complaint for complaint in window.complaints if "Content Security Policy" in complaint]
+    assert len(refusals) >= 2, window.complaints
+    window.complaints = []
+    window.close()
+
+
+def unknown(visitor, master):
+    window = visitor.window(**PHONE)
+    page = window.context.new_page()
+    for path, status in (("/no-such-page", 404), ("/applications/no-such", 404), ("/history?limit=0", 400)):
+        window.go(page, f"{master}{path}", status)
+        soundness.assert_sound(page, "phone")
+        window.refused(status)
+    page.get_by_role("link", name="Workers and applications").click()
+    expect(page.locator("main h1")).to_have_text("Cluster")
+    window.close()
