@@ -1,10 +1,10 @@
 """The customers pipeline, and the shop's orders of the day, with the operator that Airflow has for Spark, unchanged.
 
 It calls `spark-submit`, which is another name of lake-submit, in cluster mode: reads the driver's id, polls its state, and
-kills it when the task is killed. The connection `spark_default` has the masters: spark://master:7077.
+kills it when the task is killed. A try that follows a crash of Airflow's worker goes on with the driver that there is; for
+that the operator asks the masters' REST port, 6066. The connection `spark_default` has the masters: spark://master:7077.
 """
 import datetime
-import os
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.sdk import DAG
@@ -18,9 +18,6 @@ def job(task, application, **options):
         application=application,
         name=task,
         deploy_mode="cluster",
-        # With it a try that follows a crash of Airflow's worker goes on with the driver that there is. The operator asks
-        # the masters' REST port for that, 6066, and every later try fails where nobody answers there.
-        durable=os.environ.get("LAKE_REATTACH", "false") == "true",
         **options,
     )
 
