@@ -5,20 +5,19 @@ kills it when the task is killed. A try that follows a crash of Airflow's worker
 that the operator asks the masters' REST port, 6066. The connection `spark_default` has the masters: spark://master:7077.
 """
 import datetime
+import os
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.sdk import DAG
 
 from lake_retries import BY_EXIT_CODE
 
+JOBS = os.environ.get("LAKE_JOBS", "/jobs")
+
 
 def job(task, application, **options):
     return SparkSubmitOperator(
-        task_id=task,
-        application=application,
-        name=task,
-        deploy_mode="cluster",
-        **options,
+        task_id=task, application=f"{JOBS}/{application}", name=task, deploy_mode="cluster", **options
     )
 
 
@@ -32,4 +31,4 @@ with DAG(
     doc_md=__doc__,
 ):
     # Arguments of the application are parameters of the job.
-    job("customers", "/jobs/customers/job.toml") >> job("shop", "/jobs/shop/job.toml", application_args=["ds={{ ds }}"])
+    job("customers", "customers/job.toml") >> job("shop", "shop/job.toml", application_args=["ds={{ ds }}"])
