@@ -112,8 +112,8 @@ class Cluster:
         self.master_options, self.worker_options = master_options, worker_options
         self.cores, self.memory = cores, memory
         self.environment, self.network, self.wrap = environment, network, wrap
-        self.ports = [(free_port(), free_port()) for _ in range(masters)]
-        self.addresses = [f"{self.host(at)}:{port}" for at, (port, _) in enumerate(self.ports)]
+        self.ports = [(free_port(), free_port(), free_port()) for _ in range(masters)]
+        self.addresses = [f"{self.host(at)}:{port}" for at, (port, _, _) in enumerate(self.ports)]
         self.peers = ",".join(f"{at + 1}@{address}" for at, address in enumerate(self.addresses))
         self.url = "lake://" + ",".join(self.addresses)
         self.http = f"{self.host(0)}:{self.ports[0][1]}"
@@ -138,9 +138,9 @@ class Cluster:
         return [daemon for daemon in [*self.masters, *self.workers] if daemon]
 
     def start_master(self, at):
-        port, http = self.ports[at]
+        port, http, rest = self.ports[at]
         group = ["--id", at + 1, "--peers", self.peers] if len(self.ports) > 1 else []
-        command = [BIN / "lake-master", "-h", self.host(at), "-p", port, "--webui-port", http, "--rest-port", 0, *group,
+        command = [BIN / "lake-master", "-h", self.host(at), "-p", port, "--webui-port", http, "--rest-port", rest, *group,
                    "--data-dir", self.folder / f"master-{at}", *self.master_options]
         self.masters[at] = Daemon(self.on_host(at, command), self.folder / f"master-{at}.log", self.environment)
 

@@ -41,7 +41,7 @@ class Stack:
         self.environment = {
             **os.environ, "COMPOSE_PROJECT_NAME": PROJECT, "LAKE_STACK_IMAGES": "local", "LAKE_BIN": str(programs),
             "LAKE_IMAGE": "lake-test/lake", "LAKE_TOOLS_IMAGE": "lake-test/tools", "LAKE_UI_PORT": "0",
-            "LAKE_UI_PORT_2": "0", "LAKE_UI_PORT_3": "0", "LAKE_PORT": "0", "LAKE_WORKER_UI_PORTS": "0", "S3_PORT": "0",
+            "LAKE_UI_PORT_2": "0", "LAKE_UI_PORT_3": "0", "LAKE_PORT": "0", "LAKE_REST_PORT": "0", "LAKE_WORKER_UI_PORTS": "0", "S3_PORT": "0",
             "CRM_PUBLISHED_PORT": "0", "LAKE_WORKER_CORES": "1", "LAKE_WORKER_MEMORY": "1g",
             "LAKE_WORKER_MEMORY_LIMIT": "2g", "LAKE_WORKER_DRAIN_TIMEOUT": "80s",
         }

@@ -1,15 +1,19 @@
 """The customers pipeline, and the shop's orders of the day, with lake-submit in a BashOperator.
 
 A try of a task that was cut off, because the host of Airflow's worker went away, goes on with the run that it had
-submitted: its id is made of the task's run, and the same id is never run twice. A run that has failed is submitted anew.
+submitted: its id is made of the task's run, and the same id is never run twice. A run that has failed is submitted anew;
+so is one of a task that was cleared, because its rows are wanted again.
 """
 import datetime
+import os
 import uuid
 
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import DAG
 
 from lake_retries import BY_EXIT_CODE
+
+JOBS = os.environ.get("LAKE_JOBS", "/jobs")
 
 # A task that is killed in Airflow ends its run. `wait` returns with the job's exit code, which the retries follow.
 COMMAND = """
@@ -24,7 +28,9 @@ wait $!
 
 def submissions(ti):
     """The ids of a task's runs, the first for its first try."""
-    name = f"{ti.dag_id}/{ti.run_id}/{ti.task_id}"
+    # Clearing a task raises its `max_tries` to as many as were used and its retries on top of them.
+    used_before_clearing = ti.max_tries - ti.task.retries
+    name = f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}/{used_before_clearing}"
     return " ".join(str(uuid.uuid5(uuid.NAMESPACE_OID, f"{name}/{number}")) for number in range(1, 10))
 
 
@@ -42,4 +48,4 @@ with DAG(
     user_defined_macros={"submissions": submissions},
     doc_md=__doc__,
 ):
-    job("customers", "/jobs/customers/job.toml") >> job("shop", "--param ds={{ ds }} /jobs/shop/job.toml")
+    job("customers", f"{JOBS}/customers/job.toml") >> job("shop", f"--param ds={{{{ ds }}}} {JOBS}/shop/job.toml")

@@ -1,7 +1,8 @@
 """The customers pipeline, and the shop's orders of the day, with the operator that Airflow has for Spark, unchanged.
 
 It calls `spark-submit`, which is another name of lake-submit, in cluster mode: reads the driver's id, polls its state, and
-kills it when the task is killed. The connection `spark_default` has the masters: spark://master:7077.
+kills it when the task is killed. A try that follows a crash of Airflow's worker goes on with the driver that there is; for
+that the operator asks the masters' REST port, 6066. The connection `spark_default` has the masters: spark://master:7077.
 """
 import datetime
 import os
@@ -11,17 +12,12 @@ from airflow.sdk import DAG
 
 from lake_retries import BY_EXIT_CODE
 
+JOBS = os.environ.get("LAKE_JOBS", "/jobs")
+
 
 def job(task, application, **options):
     return SparkSubmitOperator(
-        task_id=task,
-        application=application,
-        name=task,
-        deploy_mode="cluster",
-        # With it a try that follows a crash of Airflow's worker goes on with the driver that there is. The operator asks
-        # the masters' REST port for that, 6066, and every later try fails where nobody answers there.
-        durable=os.environ.get("LAKE_REATTACH", "false") == "true",
-        **options,
+        task_id=task, application=f"{JOBS}/{application}", name=task, deploy_mode="cluster", **options
     )
 
 
@@ -35,4 +31,4 @@ with DAG(
     doc_md=__doc__,
 ):
     # Arguments of the application are parameters of the job.
-    job("customers", "/jobs/customers/job.toml") >> job("shop", "/jobs/shop/job.toml", application_args=["ds={{ ds }}"])
+    job("customers", "customers/job.toml") >> job("shop", "shop/job.toml", application_args=["ds={{ ds }}"])
