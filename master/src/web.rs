@@ -24,8 +24,8 @@ use axum::routing::{get, post};
 use lake_http::{Guard, Hosts, Limits, guard, refusal_in_text};
 use lake_pages::route;
 use lake_proto::Fault;
-use lake_proto::web::{Asset, HARDENING, content_security};
 use lake_raft::Role;
+use lake_web::{Asset, HARDENING, content_security};
 use tracing::Instrument;
 
 pub(crate) use self::events::MOST_LISTENERS;

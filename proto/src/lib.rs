@@ -12,7 +12,6 @@ pub mod last_word;
 pub mod masters;
 pub mod point;
 pub mod quantity;
-pub mod web;
 
 /// Generated messages and services (`proto/*.proto`).
 #[allow(

@@ -15,7 +15,7 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use lake_http::{Guard, Hosts, Limits, refusal_in_text};
 use lake_proto::quantity::counted;
-use lake_proto::web::{ASSETS, Asset, HARDENING, content_security};
+use lake_web::{ASSETS, Asset, HARDENING, content_security};
 use tokio::sync::watch;
 
 use crate::drain::Drain;

@@ -1,6 +1,6 @@
 //! Files that the pages of masters refer to: those of all our daemons, and the look of drawings. Pure.
 
-use lake_proto::web::{self, Asset};
+use lake_web::Asset;
 
 const OWN: [Asset; 2] = [
     Asset {
@@ -17,5 +17,5 @@ const OWN: [Asset; 2] = [
 
 /// Every file that the pages of masters refer to.
 pub fn assets() -> impl Iterator<Item = Asset> {
-    web::ASSETS.into_iter().chain(OWN)
+    lake_web::ASSETS.into_iter().chain(OWN)
 }

@@ -1,6 +1,6 @@
 //! What every page has around it: head, navigation, the way back. Pure.
 
-use lake_proto::web::{HEAD, MARK, SILENT};
+use lake_web::{HEAD, MARK, SILENT};
 
 use crate::asked::Bad;
 use crate::html::{Html, element, heading, link, text};

@@ -4,7 +4,7 @@
 mod table;
 mod words;
 
-use lake_proto::web::escape;
+use lake_web::escape;
 
 pub(crate) use self::table::{Column, Order, table};
 pub(crate) use self::words::{

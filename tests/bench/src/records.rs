@@ -20,7 +20,7 @@ const WORKERS: u32 = 16;
 ///
 /// # Errors
 /// When the folder cannot be written.
-pub fn write(folder: &Path, applications: u32, tasks: u32) -> anyhow::Result<()> {
+pub(crate) fn write(folder: &Path, applications: u32, tasks: u32) -> anyhow::Result<()> {
     fs::create_dir_all(folder)?;
     for number in 0..applications {
         keep(folder, &record(number, 2))?;

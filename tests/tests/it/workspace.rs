@@ -8,8 +8,9 @@ use lake_tests::fixture::project;
 use serde_json::Value;
 
 /// Normal dependencies between our crates. A new edge needs a decision record in docs/adr.
-const ALLOWED: [(&str, &[&str]); 17] = [
+const ALLOWED: [(&str, &[&str]); 18] = [
     ("lake-proto", &[]),
+    ("lake-web", &[]),
     ("lake-http", &["lake-proto"]),
     ("lake-metrics", &["lake-proto"]),
     ("lake-telemetry", &["lake-proto"]),
@@ -17,7 +18,7 @@ const ALLOWED: [(&str, &[&str]); 17] = [
     ("lake-master-core", &["lake-proto"]),
     ("lake-raft", &["lake-proto", "lake-master-core", "lake-metrics"]),
     ("lake-record", &["lake-proto", "lake-job"]),
-    ("lake-pages", &["lake-proto", "lake-job", "lake-master-core", "lake-record"]),
+    ("lake-pages", &["lake-proto", "lake-web", "lake-job", "lake-master-core", "lake-record"]),
     ("lake-scheduler-core", &["lake-proto"]),
     ("lake-job", &["lake-proto"]),
     ("lake-engine", &["lake-proto", "lake-job", "lake-telemetry"]),
@@ -29,6 +30,7 @@ const ALLOWED: [(&str, &[&str]); 17] = [
         "lake-master",
         &[
             "lake-proto",
+            "lake-web",
             "lake-http",
             "lake-api",
             "lake-master-core",
@@ -41,14 +43,22 @@ const ALLOWED: [(&str, &[&str]); 17] = [
             "lake-telemetry",
         ],
     ),
-    ("lake-worker", &["lake-proto", "lake-http", "lake-engine", "lake-metrics", "lake-telemetry"]),
+    ("lake-worker", &["lake-proto", "lake-web", "lake-http", "lake-engine", "lake-metrics", "lake-telemetry"]),
     ("lake-client", &["lake-proto", "lake-job", "lake-engine", "lake-telemetry"]),
     ("lake-bench", &["lake-proto", "lake-job", "lake-engine", "lake-record"]),
 ];
 
 /// Pure crates: no runtime, no sockets, no engine.
-const PURE: [&str; 7] =
-    ["lake-master-core", "lake-scheduler-core", "lake-job", "lake-record", "lake-api", "lake-pages", "lake-metrics"];
+const PURE: [&str; 8] = [
+    "lake-web",
+    "lake-master-core",
+    "lake-scheduler-core",
+    "lake-job",
+    "lake-record",
+    "lake-api",
+    "lake-pages",
+    "lake-metrics",
+];
 const IMPURE: [&str; 8] =
     ["tokio", "datafusion", "object_store", "axum", "hyper-util", "reqwest", "tokio-postgres", "rand"];
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::time::SystemTime;
 
 use lake_proto::quantity::{bytes, count, duration};
-use lake_proto::web::{HEAD, MARK, SILENT, escape};
+use lake_web::{HEAD, MARK, SILENT, escape};
 
 use super::View;
 use crate::drivers::Shown;

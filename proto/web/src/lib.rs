@@ -34,14 +34,10 @@ pub struct Asset {
 
 /// Every file that pages refer to, and the one that browsers ask for beside answers that are no pages.
 pub const ASSETS: [Asset; 4] = [
-    Asset { path: "/style.css", content_type: "text/css; charset=utf-8", content: include_str!("web/style.css") },
-    Asset {
-        path: "/refresh.js",
-        content_type: "text/javascript; charset=utf-8",
-        content: include_str!("web/refresh.js"),
-    },
-    Asset { path: "/favicon.svg", content_type: "image/svg+xml", content: include_str!("web/icon.svg") },
-    Asset { path: "/favicon.ico", content_type: "image/svg+xml", content: include_str!("web/icon.svg") },
+    Asset { path: "/style.css", content_type: "text/css; charset=utf-8", content: include_str!("style.css") },
+    Asset { path: "/refresh.js", content_type: "text/javascript; charset=utf-8", content: include_str!("refresh.js") },
+    Asset { path: "/favicon.svg", content_type: "image/svg+xml", content: include_str!("icon.svg") },
+    Asset { path: "/favicon.ico", content_type: "image/svg+xml", content: include_str!("icon.svg") },
 ];
 
 /// The start of a page, up to its title.
