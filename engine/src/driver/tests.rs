@@ -9,6 +9,7 @@ use lake_proto::v1::StepRecord;
 use lake_proto::{ErrorClass, LOG_FILTER};
 use tempfile::TempDir;
 use tokio::sync::watch;
+use tracing::Instrument;
 
 use super::inputs::profiles;
 use super::local::Alone;
@@ -148,9 +149,10 @@ async fn each_move_of_a_step_is_a_line_of_the_log_and_a_repeat_is_shown_as_it_wa
     let subscriber = tracing_subscriber::fmt().with_env_filter(LOG_FILTER).with_ansi(false);
     let _logging = tracing::subscriber::set_default(subscriber.with_writer(move || writer.clone()).finish());
     let folder = folder();
+    let application = || super::spans::application("run-1", "", "");
     let keys = "from = \"numbers\"\nmode = \"append\"";
 
-    let first = run(&folder, keys, 1).await.unwrap();
+    let first = run(&folder, keys, 1).instrument(application()).await.unwrap();
     assert_eq!((first.outcome.as_str(), first.version), ("COMMITTED", 1));
     assert_eq!((first.rows_in, first.rows_out, first.files), (3, 3, 1));
     let text = log.take();
@@ -162,13 +164,14 @@ async fn each_move_of_a_step_is_a_line_of_the_log_and_a_repeat_is_shown_as_it_wa
     }
 
     // A later run has written the table.
-    run(&folder, keys, 0).await.unwrap_err();
+    run(&folder, keys, 0).instrument(application()).await.unwrap_err();
     let text = log.take().replace("run-0", "run-1");
     assert!(line(&text, "step failed").contains("error.class=conflict"), "{text}");
 
     // The driver was lost after its commit: nothing of the step is on record.
-    let again = run(&folder, keys, 1).await.unwrap();
-    let expected = StepRecord { outcome: "SKIPPED".to_owned(), elapsed_ms: again.elapsed_ms, ..first.clone() };
+    let again = run(&folder, keys, 1).instrument(application()).await.unwrap();
+    let expected =
+        StepRecord { outcome: "SKIPPED".to_owned(), elapsed_ms: again.elapsed_ms, commit_ms: 0, ..first.clone() };
     assert_eq!(again, StepRecord { expectations: Vec::new(), ..expected });
     assert!(line(&log.take(), "step skipped").contains("version=1 rows=3 files=1"));
 }

@@ -88,10 +88,13 @@ pub fn of(runs: &Runs, query: &Query) -> Result<(Lineage, usize), Fault> {
 fn graph(runs: &Runs) -> (BTreeMap<&str, Node>, Vec<Edge>) {
     let mut nodes: BTreeMap<&str, Node> = BTreeMap::new();
     let mut edges: BTreeMap<(&str, &str, &str), Edge> = BTreeMap::new();
+    let node = |id: &str, name: &str, kind| Node { id: id.to_owned(), name: name.to_owned(), kind };
+    // Whoever writes a table says its name; what readers call it counts for what nobody writes.
+    for step in runs.iter().flat_map(|(_, steps)| steps.iter()).filter(|step| !step.location.is_empty()) {
+        nodes.entry(&step.location).or_insert_with(|| node(&step.location, &step.table, "table"));
+    }
     for (application, steps) in runs {
         for step in steps.iter().filter(|step| !step.location.is_empty()) {
-            let node = |id: &str, name: &str, kind| Node { id: id.to_owned(), name: name.to_owned(), kind };
-            nodes.entry(&step.location).or_insert_with(|| node(&step.location, &step.table, "table"));
             for read in step.reads.iter().filter(|read| !read.location.is_empty()) {
                 nodes.entry(&read.location).or_insert_with(|| node(&read.location, &read.name, kind_of(read)));
                 edges.entry((&step.location, &read.location, &application.job_name)).or_insert_with(|| Edge {

@@ -204,7 +204,7 @@ mod tests {
             "application.json",
             "\"app_id\": \"app-20261121093012-0001\"",
             "worker-1/stdout.txtprinted",
-            "missing.txt___.._etc/stderr.txt: error[not-found/no-log]: gone",
+            "missing.txt_._.._etc/stderr.txt: error[not-found/no-log]: gone",
         ] {
             assert!(text.contains(expected), "{expected} is not in {text}");
         }

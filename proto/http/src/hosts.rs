@@ -88,10 +88,11 @@ fn is_loopback_or_address(name: &str) -> bool {
 /// of the root.
 pub fn host_of(address: &str) -> String {
     let address = address.trim();
-    let host = match address.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None if address.matches(':').count() == 1 => address.split(':').next().unwrap_or_default(),
-        None => address,
+    let host = match address.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        // What follows the brackets is a port, or all of it is a name that only looks like an address.
+        Some((host, rest)) if rest.is_empty() || rest.starts_with(':') => host,
+        _ if address.matches(':').count() == 1 => address.split(':').next().unwrap_or_default(),
+        _ => address,
     };
     host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
 }

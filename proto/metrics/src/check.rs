@@ -259,11 +259,11 @@ mod tests {
 
     #[test]
     fn a_page_that_keeps_the_rules_is_read() {
-        let text = "# HELP a_b_total two\\nlines\n# TYPE a_b_total counter\na_b_total{x=\"1\",y=\"\\\"\\\\\\n\"} 3\na_b_total{x=\"2\",y=\"\"} 4.5\n\
+        let text = "# HELP a_rows_total two\\nlines\n# TYPE a_rows_total counter\na_rows_total{x=\"1\",y=\"\\\"\\\\\\n\"} 3\na_rows_total{x=\"2\",y=\"\"} 4.5\n\
                     # HELP c_seconds c\n# TYPE c_seconds histogram\nc_seconds_bucket{le=\"0.5\"} 1\nc_seconds_bucket{le=\"+Inf\"} 2\n\
                     c_seconds_sum 1.25\nc_seconds_count 2\n# HELP d d\n# TYPE d gauge\n";
         let checked = check(text).unwrap();
-        assert_eq!(checked.samples.get("a_b_total{x=\"2\",y=\"\"}"), Some(&4.5));
+        assert_eq!(checked.samples.get("a_rows_total{x=\"2\",y=\"\"}"), Some(&4.5));
         assert_eq!(checked.kinds.get("d").map(String::as_str), Some("gauge"));
         assert_eq!(checked.samples.len(), 6);
     }

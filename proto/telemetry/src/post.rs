@@ -159,15 +159,19 @@ async fn deliver<T, C, F>(
     C: FnMut(Vec<T>) -> F,
     F: Future<Output = Delivered>,
 {
-    let mut is_failing = false;
-    while !closing.is_cancelled() {
+    let (mut is_failing, mut is_over) = (false, false);
+    while !is_over {
         let mut batch = Vec::new();
         tokio::select! {
             first = waiting.recv() => match first {
                 Some(first) => batch.push(first),
                 None => break,
             },
-            () = closing.cancelled() => waiting.close(),
+            // Nothing more comes; what is there is delivered below.
+            () = closing.cancelled() => {
+                waiting.close();
+                is_over = true;
+            }
         }
         // Whether it is over or not, the others that wait are taken along.
         let _ = tokio::time::timeout(habits.linger, closing.cancelled()).await;

@@ -139,7 +139,7 @@ fn a_job_that_needs_the_senders_files_is_refused_at_its_line() {
     let relative = JOB_TEXT.replace("s3://landing/ds=${ds}/", "landing.csv");
     let fault = asked(&request(&[], &[(JOB, &relative)])).unwrap_err();
     assert_eq!((fault.class, fault.code.as_str()), (ErrorClass::InvalidJob, "invalid-url"));
-    assert!(fault.message.contains("job.toml:17") && fault.message.contains("'landing.csv'"), "{fault}");
+    assert!(fault.message.contains("job.toml:16") && fault.message.contains("'landing.csv'"), "{fault}");
     let file = JOB_TEXT.replace("sql = \"SELECT * FROM bronze.orders\"", "sql_file = \"silver.sql\"");
     let fault = asked(&request(&[], &[(JOB, &file)])).unwrap_err();
     assert_eq!(fault.code, "sql-file");
@@ -154,7 +154,7 @@ fn a_job_that_needs_the_senders_files_is_refused_at_its_line() {
 fn what_is_wrong_with_a_job_is_told_as_lake_submit_tells_it() {
     let misspelt = JOB_TEXT.replace("mode = \"append\"", "mdoe = \"append\"");
     let fault = asked(&request(&[], &[(JOB, &misspelt)])).unwrap_err();
-    assert_eq!(fault.code, "unknown-key");
+    assert_eq!(fault.code, "missing-key");
     assert!(fault.message.contains("did you mean 'mode'?"), "{fault}");
     let missing = asked(&request(&["ds=not-a-day"], &[])).unwrap_err();
     assert_eq!(missing.code, "param-type");
