@@ -224,7 +224,7 @@ impl Run {
             let (runtime, stores) = (self.runtime.clone(), self.stores.clone());
             let session = session_at(local_config(1), runtime, stores, self.identity.moment);
             let planning = inputs::plan(&self.pipeline, table, &self.stores, &session, &planned);
-            match planning.instrument(self.span(index)).await {
+            match planning.instrument(spans::plan(&table.name.to_string())).await {
                 Ok(step) => planned.insert(table.name.clone(), step.columns),
                 Err(error) => {
                     self.failed(index, &error);
@@ -235,10 +235,9 @@ impl Run {
         Ok(())
     }
 
-    /// What is logged about the step at `index`, by whichever crate, names the run and the table.
-    fn span(&self, index: usize) -> tracing::Span {
-        let table = self.pipeline.tables.get(index).map(|table| table.name.to_string()).unwrap_or_default();
-        tracing::info_span!("step", app_id = self.identity.run_id, table)
+    /// The table that the step at `index` writes.
+    pub(super) fn table_name(&self, index: usize) -> String {
+        self.pipeline.tables.get(index).map(|table| table.name.to_string()).unwrap_or_default()
     }
 
     pub(super) fn update(&self, index: usize, change: impl FnOnce(&mut StepProgress)) {
@@ -262,12 +261,20 @@ impl Run {
     }
 
     fn ended(&self, index: usize, record: StepRecord) {
-        let _step = self.span(index).entered();
+        let table = self.table_name(index);
         let StepRecord { version, rows_out: rows, files, bytes_out: bytes, elapsed_ms, .. } = record;
         if record.outcome == "SKIPPED" {
-            tracing::info!(version, rows, files, bytes, elapsed_ms, "step skipped: the run has committed it before");
+            tracing::info!(
+                table,
+                version,
+                rows,
+                files,
+                bytes,
+                elapsed_ms,
+                "step skipped: the run has committed it before"
+            );
         } else {
-            tracing::info!(version, rows, files, bytes, elapsed_ms, "step committed");
+            tracing::info!(table, version, rows, files, bytes, elapsed_ms, "step committed");
         }
         self.show(index, record);
     }
@@ -281,8 +288,8 @@ impl Run {
     }
 
     fn failed(&self, index: usize, error: &EngineError) {
-        let _step = self.span(index).entered();
-        tracing::info!(error.class = %error.class(), error.code = error.code(), "step failed: {error}");
+        let table = self.table_name(index);
+        tracing::info!(table, error.class = %error.class(), error.code = error.code(), "step failed: {error}");
         self.update(index, |step| {
             step.state = "FAILED".to_owned();
             step.failure = Some(error.0.clone().into());

@@ -22,8 +22,13 @@ pub(super) fn application(app_id: &str, driver_id: &str, traceparent: &str) -> S
 
 /// Of the step at `index`.
 pub(super) fn step(run: &Run, index: usize) -> Span {
-    let table = run.pipeline.tables.get(index).map(|table| table.name.to_string()).unwrap_or_default();
+    let table = run.table_name(index);
     tracing::info_span!("step", table, version = Empty, error.class = Empty, error.code = Empty)
+}
+
+/// Of the look at a step's plan before any step runs.
+pub(super) fn plan(table: &str) -> Span {
+    tracing::info_span!("plan", table)
 }
 
 /// Of one query of a step.

@@ -44,7 +44,8 @@ fn a_worker_behind_mapped_ports_is_reached_at_the_ports_that_it_advertises() -> 
     for (field, proxy) in [("grpc_port", &grpc), ("flight_port", &flight), ("http_port", &web)] {
         assert_eq!(worker.get(field).map(Value::to_string), Some(port(proxy)), "{field}");
     }
-    let page = get(cluster.masters.http_address(0)?, "/")?;
+    let id = worker.get("worker_id").and_then(Value::as_str).context("no worker_id")?;
+    let page = get(cluster.masters.http_address(0)?, &format!("/workers/{id}"))?;
     assert!(page.contains(&format!("href=\"http://localhost:{}/\"", port(&web))), "{page}");
 
     // The master reads a log where the worker says that it is reached.

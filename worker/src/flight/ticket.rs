@@ -9,7 +9,7 @@ use ballista_core::execution_plans::sort_shuffle::get_index_path;
 use ballista_core::serde::decode_protobuf;
 use ballista_core::serde::scheduler::{Action, ShuffleFileKind, ShuffleLayout};
 use bytes::Bytes;
-use lake_proto::{ErrorClass, Fault, QueryId};
+use lake_proto::{ErrorClass, Fault, QueryId, codes};
 
 use crate::workdir;
 
@@ -93,7 +93,7 @@ pub fn check_fetch(shuffle: &Path, body: &[u8]) -> Result<QueryId, Fault> {
     };
     match beneath(shuffle, &file) {
         Some(_) => Ok(query),
-        None => Err(Fault::new(ErrorClass::NotFound, "shuffle-fetch", "no such shuffle file on this worker")),
+        None => Err(Fault::new(ErrorClass::NotFound, codes::SHUFFLE_FETCH, "no such shuffle file on this worker")),
     }
 }
 
@@ -178,7 +178,7 @@ mod tests {
             fetch("q1", Some(8), ShuffleLayout::Passthrough, ShuffleFileKind::Data),
             fetch("q1", Some(7), ShuffleLayout::Passthrough, ShuffleFileKind::Index),
         ] {
-            let missing = Fault::new(ErrorClass::NotFound, "shuffle-fetch", "no such shuffle file on this worker");
+            let missing = Fault::new(ErrorClass::NotFound, codes::SHUFFLE_FETCH, "no such shuffle file on this worker");
             assert_eq!(check_fetch(&shuffle, &body), Err(missing));
         }
         let no_file = fetch("q1", None, ShuffleLayout::Sort, ShuffleFileKind::Data);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use lake_proto::{AppId, ErrorClass, Fault, QueryId, WorkerId};
+use lake_proto::{AppId, ErrorClass, Fault, QueryId, WorkerId, codes};
 
 use crate::{
     Action, Attempt, AttemptRef, Event, Kept, Launch, Outcome, Queries, QueryDefinition, QueryEnd, StageDefinition,
@@ -289,7 +289,7 @@ impl World {
         }
         for (producer, holder, input) in &attempt.inputs {
             let Some((_, file)) = self.files.get(&(query.clone(), *input)) else {
-                let fault = Fault::new(ErrorClass::Unavailable, "shuffle-fetch", "the file is gone");
+                let fault = Fault::new(ErrorClass::Unavailable, codes::SHUFFLE_FETCH, "the file is gone");
                 let outcome = Outcome::FetchFailed { producer: *producer, holder: holder.clone(), fault };
                 self.report(&attempt.launch, outcome);
                 return;
