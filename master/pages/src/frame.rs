@@ -3,7 +3,7 @@
 use lake_web::{HEAD, MARK, SILENT};
 
 use crate::asked::Bad;
-use crate::html::{Html, element, heading, link, text};
+use crate::html::{Html, element, link, text};
 use crate::link::route;
 use crate::masthead::Masthead;
 
@@ -113,7 +113,8 @@ pub fn bad(why: &Bad) -> Page {
 
 fn trouble(title: &str, message: &str) -> Page {
     let back = element("p", &[], &[link(route::CLUSTER, "Workers and applications")]);
-    let body = element("section", &[], &[heading(title, ""), element("p", &[], &[text(message)]), back]);
+    let said = element("section", &[], &[element("p", &[], &[text(message)]), back]);
+    let body = [element("h1", &[], &[text(title)]), said].into_iter().collect();
     Page {
         title: title.to_owned(),
         place: Place::Cluster,

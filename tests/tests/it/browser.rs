@@ -11,7 +11,7 @@ use lake_tests::http::request;
 use lake_tests::postgres::Postgres;
 use serde_json::{Value, json};
 
-use super::faults::{Gated, gated};
+use super::faults::{GATED, Gated, gated};
 use super::history::{app_id, written};
 
 /// Two steps, one after the other, each with a gate in its middle.
@@ -73,9 +73,9 @@ fn master(cluster: &Cluster) -> Result<String> {
     Ok(format!("http://{}", cluster.masters.http_address(0)?))
 }
 
-/// Submits a job under a name; the driver's id and the application's.
-fn submitted(cluster: &Cluster, job: &Path, name: &str) -> Result<(String, String)> {
-    let driver = cluster.submit_detached(|submit| submit.args(["--name", name]).arg(job))?;
+/// Submits a job; the driver's id and the application's.
+fn submitted(cluster: &Cluster, job: &Path) -> Result<(String, String)> {
+    let driver = cluster.submit_detached(|submit| submit.arg(job))?;
     let app = app_id(&cluster.status(&driver)?)?;
     Ok((driver, app))
 }
@@ -107,7 +107,7 @@ fn a_page_follows_its_application_by_itself_and_keeps_what_the_reader_has_open_s
     let job = workspace.job("followed", TWO_GATES)?;
     let gate = server.close_gate()?;
     let late_gate = server.close_late_gate()?;
-    let (driver, app) = submitted(&cluster, &job, "followed")?;
+    let (driver, app) = submitted(&cluster, &job)?;
     gate.wait_for_visitors(1)?;
     let arguments = json!({ "master": master(&cluster)?, "app_id": app, "held": "bronze.early", "waits": "gold.late" });
     let mut browser = Browser::start("watch", &arguments)?;
@@ -122,10 +122,11 @@ fn a_page_follows_its_application_by_itself_and_keeps_what_the_reader_has_open_s
 
 #[test]
 fn an_application_is_killed_by_the_button_on_its_page_also_without_scripts_and_by_no_other_site() -> Result<()> {
-    let Gated { server, cluster, workspace: _workspace, job } = gated("killed", "")?;
+    let Gated { server, cluster, workspace, job } = gated("killed", "")?;
     let gate = server.close_gate()?;
-    let (first_driver, first) = submitted(&cluster, &job, "killed")?;
-    let (second_driver, second) = submitted(&cluster, &job, "killed-too")?;
+    let (first_driver, first) = submitted(&cluster, &job)?;
+    // Another job: of one and the same, the second run would wait for the first.
+    let (second_driver, second) = submitted(&cluster, &workspace.job("killed-too", GATED)?)?;
     gate.wait_for_visitors(2)?;
     Browser::run("kill", &json!({ "master": master(&cluster)?, "first": first, "second": second }))?;
     for driver in [first_driver, second_driver] {
@@ -147,7 +148,7 @@ fn every_page_is_sound_in_light_and_dark_on_a_phone_by_keys_without_scripts_and_
         "{NUMBERS}\n[[table]]\nname = \"gold.never\"\nmode = \"overwrite\"\nsql = \"SELECT \\\"{column}\\\" FROM numbers\"\n"
     );
     let job = workspace.job("failing", &failing)?;
-    let (driver, failed) = submitted(&cluster, &job, "failing")?;
+    let (driver, failed) = submitted(&cluster, &job)?;
     cluster.wait_for_state(&driver, &["FAILED", "ERROR"])?;
     let histories = cluster.masters.data_directory(0).join("history");
     for app in [&app, &failed] {

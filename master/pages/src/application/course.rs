@@ -1,5 +1,6 @@
 //! What ran when, and the queries that did it. Pure.
 
+use lake_proto::quantity::noun;
 use lake_record::{QueryRecord, StageRecord};
 
 use super::{Application, anchor};
@@ -67,7 +68,8 @@ fn lanes(application: &Application<'_>, now_ms: u64) -> Vec<Lane> {
 fn stage_lane(stage: &StageRecord, href: &str, now_ms: u64) -> Option<Lane> {
     let start_ms = stage.attempts.iter().map(|attempt| attempt.launched_at_ms).min()?;
     let took = stage.elapsed_ms(now_ms);
-    let words = format!("{} of {} tasks, {}", stage.tasks_done, stage.tasks, duration(took));
+    let tasks = noun(u64::from(stage.tasks), "task", "tasks");
+    let words = format!("{} of {} {tasks}, {}", stage.tasks_done, stage.tasks, duration(took));
     Some(Lane {
         label: format!("stage {}", stage.stage_id),
         href: Some(format!("{href}#stage-{}", stage.stage_id)),

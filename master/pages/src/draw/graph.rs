@@ -5,8 +5,9 @@ use crate::html::{Html, element, text};
 use crate::layout::{Point, Size, layout};
 
 const MARGIN: f64 = 6.0;
-const LETTER: f64 = 7.3;
-const SMALL_LETTER: f64 = 6.3;
+// Of the widest font among those that systems have for their own words.
+const LETTER: f64 = 8.4;
+const SMALL_LETTER: f64 = 6.9;
 const MOST_LETTERS: usize = 34;
 const LEAST_WIDTH: f64 = 132.0;
 const LINE: f64 = 15.0;

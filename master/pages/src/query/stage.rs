@@ -67,7 +67,7 @@ fn failures(stage: &StageRecord) -> Vec<Html> {
     let mut parts = Vec::new();
     let kinds = causes.len();
     for (times, fault) in causes.into_values().take(FAILURES_SHOWN) {
-        parts.push(element("p", &[("class", "soft")], &[text(format!("{} with", counted(times, "attempt failed")))]));
+        parts.push(element("p", &[("class", "soft")], &[text(format!("{} failed with", counted(times, "attempt")))]));
         parts.push(failure(fault));
     }
     if kinds > FAILURES_SHOWN {
