@@ -1,4 +1,4 @@
-"""What must hold of Airflow's DAGs, on a `platform`: local processes (local.py) or containers (containers.d/airflow.py).
+"""What must hold of Airflow's DAGs, on a `platform`: local processes (local.py) or containers (containers.d/drive.py).
 
 A platform has `airflow`, `hold(table)`, `drivers(job)`, `state(driver)`, `sql(query)`, `table(path)`, `crash(task)`.
 """
