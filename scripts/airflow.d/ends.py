@@ -6,7 +6,7 @@ import uuid
 import processes
 from api import wait_for
 from processes import ROOT
-from proofs import expect
+from both import expect
 
 RUN = "ends"
 # Another try would fail again, so there is none.

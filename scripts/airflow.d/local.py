@@ -10,6 +10,7 @@ import threading
 
 import processes
 from api import Airflow, wait_for
+from locked import locked
 from processes import ROOT, Cluster, Daemon, Postgres, free_port
 
 BUCKETS = ["bronze", "silver", "gold", "lakehouse"]
@@ -79,7 +80,7 @@ class Platform:
         home, port = self.scratch / "airflow", free_port()
         dags, programs = home / "dags", self.scratch / "bin"
         dags.mkdir(parents=True)
-        for file in [*(ROOT / "docker/airflow/dags").glob("*.py"), ROOT / "scripts/airflow.d/dags/proofs.py"]:
+        for file in [*(ROOT / "docker/airflow/dags").glob("*.py"), ROOT / "scripts/airflow.d/dags/ends.py"]:
             (dags / file.name).symlink_to(file)
         (dags / ".airflowignore").symlink_to(ROOT / "docker/airflow/dags/.airflowignore")
         programs.mkdir()
@@ -142,19 +143,8 @@ class Platform:
         """The values of the one row of an answer."""
         return self.psql("-c", query).strip().split("|")
 
-    @contextlib.contextmanager
     def hold(self, table):
-        """Nobody reads a table for a while."""
-        command = ["psql", "-q", "-At", "-v", "ON_ERROR_STOP=1", "-d", self.postgres.url]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as session:
-            session.stdin.write(f"BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE; SELECT 'locked';\n")
-            session.stdin.flush()
-            if session.stdout.readline().strip() != "locked":
-                raise SystemExit(f"{table} could not be locked")
-            try:
-                yield
-            finally:
-                session.stdin.close()
+        return locked(["psql", "-q", "-At", "-v", "ON_ERROR_STOP=1", "-d", self.postgres.url], table)
 
     def drivers(self, job):
         return [app["driver_id"] for app in self.cluster.listed() if app["name"] == job]

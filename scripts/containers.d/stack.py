@@ -9,7 +9,9 @@ import uuid
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 PROJECT = "lake-test"
-IMAGES = ["lake-test/lake", "lake-test/lake-binaries", "lake-test/tools"]
+IMAGES = ["lake-test/airflow", "lake-test/lake", "lake-test/lake-binaries", "lake-test/tools"]
+PORTS = ["LAKE_UI_PORT", "LAKE_UI_PORT_2", "LAKE_UI_PORT_3", "LAKE_PORT", "LAKE_REST_PORT", "LAKE_WORKER_UI_PORTS", "S3_PORT",
+         "CRM_PUBLISHED_PORT", "AIRFLOW_PORT", "PROMETHEUS_PORT"]
 MASTERS = ["master-1", "master-2", "master-3"]
 
 
@@ -40,10 +42,9 @@ class Stack:
         # Any free ports, so that a stack of the user's is not in the way; small workers, so that four fit a small host.
         self.environment = {
             **os.environ, "COMPOSE_PROJECT_NAME": PROJECT, "LAKE_STACK_IMAGES": "local", "LAKE_BIN": str(programs),
-            "LAKE_IMAGE": "lake-test/lake", "LAKE_TOOLS_IMAGE": "lake-test/tools", "LAKE_UI_PORT": "0",
-            "LAKE_UI_PORT_2": "0", "LAKE_UI_PORT_3": "0", "LAKE_PORT": "0", "LAKE_REST_PORT": "0", "LAKE_WORKER_UI_PORTS": "0", "S3_PORT": "0",
-            "CRM_PUBLISHED_PORT": "0", "LAKE_WORKER_CORES": "1", "LAKE_WORKER_MEMORY": "1g",
-            "LAKE_WORKER_MEMORY_LIMIT": "2g", "LAKE_WORKER_DRAIN_TIMEOUT": "80s",
+            "LAKE_IMAGE": "lake-test/lake", "LAKE_TOOLS_IMAGE": "lake-test/tools", "LAKE_AIRFLOW_IMAGE": "lake-test/airflow",
+            **dict.fromkeys(PORTS, "0"), "LAKE_WORKER_CORES": "1", "LAKE_WORKER_MEMORY": "1g",
+            "LAKE_WORKER_MEMORY_LIMIT": "2g", "LAKE_WORKER_DRAIN_TIMEOUT": "80s", "AIRFLOW_HEARTBEAT_TIMEOUT": "20",
         }
 
     def script(self, name, *arguments, check=True, **environment):
