@@ -11,7 +11,7 @@ const END: &str = "<!-- end -->\n";
 const OURS: [&str; 2] = ["lake_", "process_"];
 
 fn project(path: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
 }
 
 fn read(path: &str) -> String {
