@@ -9,11 +9,7 @@ LOOKS = {
     "light": {"color_scheme": "light"},
     "dark": {"color_scheme": "dark"},
     "phone": {"color_scheme": "light", **PHONE},
-    "dark phone": {"color_scheme": "dark", **PHONE},
 }
-# Without their remarks, which count what goes on.
-HEADINGS = "() => [...document.querySelectorAll('h1, h2, thead th')].map(heading => heading.firstChild?.textContent ?? '')"
-BRIGHTNESS = "() => getComputedStyle(document.body).backgroundColor.match(/[0-9]+/g).slice(0, 3).map(Number)"
 
 
 def sweep(visitor, master, app_id, failed_id, hostile):
@@ -39,11 +35,9 @@ def looked_at(visitor, found, look, options):
     headings = {}
     for name, url in found.items():
         window.go(page, url)
-        soundness.assert_sound(page, look)
-        soundness.assert_moments(page, is_local=True)
-        is_bright = sum(page.evaluate(BRIGHTNESS)) > 384
-        assert is_bright != ("dark" in look), f"{url} in {look}"
-        headings[name] = page.evaluate(HEADINGS)
+        seen = soundness.assert_sound(page, look)
+        assert seen["isBright"] == (look != "dark"), f"{url} in {look}"
+        headings[name] = seen["headings"]
     window.close()
     return headings
 
@@ -54,8 +48,8 @@ def without_scripts(visitor, found, headings):
     page = window.context.new_page()
     for name, url in found.items():
         window.go(page, url)
-        soundness.assert_moments(page, is_local=False)
-        assert page.evaluate(HEADINGS) == headings[name], f"{name}: {page.evaluate(HEADINGS)}, with scripts {headings[name]}"
+        seen = soundness.assert_sound(page, "without scripts", is_local=False)["headings"]
+        assert seen == headings[name], f"{name}: {seen}, with scripts {headings[name]}"
         expect(page.locator("#follow")).to_be_hidden()
     window.go(page, found["application"])
     page.locator("#job summary").click()
