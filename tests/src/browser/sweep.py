@@ -3,13 +3,9 @@ from playwright.sync_api import expect
 
 import places
 import soundness
-from visitor import PHONE
+from visitor import PHONE, WIDE
 
-LOOKS = {
-    "light": {"color_scheme": "light"},
-    "dark": {"color_scheme": "dark"},
-    "phone": {"color_scheme": "light", **PHONE},
-}
+LOOKS = {"light": ("light", WIDE), "dark": ("dark", WIDE), "phone": ("light", PHONE["viewport"])}
 
 
 def sweep(visitor, master, app_id, failed_id, hostile):
@@ -19,25 +15,25 @@ def sweep(visitor, master, app_id, failed_id, hostile):
     finder.complaints = [complaint for complaint in finder.complaints if not complaint.startswith("loads ")]
     finder.close()
     found["failed application"] = f"{master}/applications/{failed_id}"
-    headings = {}
-    for look, options in LOOKS.items():
-        headings |= looked_at(visitor, found, look, options)
-    without_scripts(visitor, found, headings)
+    without_scripts(visitor, found, looked_at(visitor, found))
     by_keys(visitor, found)
     hostile_text(visitor, found, hostile)
     unknown(visitor, master)
 
 
-def looked_at(visitor, found, look, options):
+def looked_at(visitor, found):
     """Gives the headings of every page."""
-    window = visitor.window(**options)
+    window = visitor.window()
     page = window.context.new_page()
     headings = {}
     for name, url in found.items():
         window.go(page, url)
-        seen = soundness.assert_sound(page, look)
-        assert seen["isBright"] == (look != "dark"), f"{url} in {look}"
-        headings[name] = seen["headings"]
+        for look, (scheme, size) in LOOKS.items():
+            page.emulate_media(color_scheme=scheme)
+            page.set_viewport_size(size)
+            seen = soundness.assert_sound(page, look)
+            assert seen["isBright"] == (scheme == "light"), f"{url} in {look}"
+            headings[name] = seen["headings"]
     window.close()
     return headings
 
