@@ -15,7 +15,7 @@ LOOKS = {"light": {"color_scheme": "light"}, "dark": {"color_scheme": "dark"}, "
 RETAIL = ROOT / "examples/retail/job.toml"
 FAILING = """
 [job]
-name = "returns"
+name = "invoices"
 
 [warehouse]
 root = "warehouse"
@@ -27,24 +27,24 @@ format = "csv"
 path = "{orders}"
 
 [[table]]
-name = "bronze.returns"
+name = "bronze.invoices"
 from = "orders"
 mode = "append"
 
 [[table]]
-name = "silver.returns"
+name = "silver.invoices"
 mode = "overwrite"
-sql = "SELECT order_id, customer_id FROM bronze.returns WHERE status = 'returned'"
+sql = "SELECT order_id, coalesce(customer_id, '') AS customer_id FROM bronze.invoices"
 
   [[table.expect]]
   name = "has_customer"
-  check = "customer_id IS NOT NULL"
+  check = "customer_id <> ''"
   action = "fail"
 
 [[table]]
-name = "gold.returns_by_customer"
+name = "gold.invoices_by_customer"
 mode = "overwrite"
-sql = "SELECT customer_id, count(*) AS returns FROM silver.returns GROUP BY customer_id"
+sql = "SELECT customer_id, count(*) AS invoices FROM silver.invoices GROUP BY customer_id"
 """
 
 
@@ -64,10 +64,11 @@ def shown(work, folder):
         for _ in range(2):
             ended = cluster.detached(RETAIL, *retail)
             cluster.ended(ended)
-        failing = work / "returns.toml"
+        failing = work / "invoices.toml"
         failing.write_text(FAILING.format(orders=ROOT / "examples/retail/data/orders"))
         failed = cluster.detached(failing)
-        cluster.ended(failed)
+        if cluster.ended(failed)["state"] != "FAILED":
+            sys.exit("the job that was to fail has not")
         point.arm()
         running = cluster.detached(RETAIL, *retail)
         while not point.fired():

@@ -4,6 +4,7 @@
 //! `LAKE_TEST_PYTHON` names the Python.
 
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -12,6 +13,9 @@ use tempfile::TempDir;
 use crate::fixture::project;
 use crate::process::Process;
 use crate::{DEADLINE, wait_for};
+
+/// How long a scenario may take: a browser that shares its cores with builds is slow.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A scenario that runs; ended when dropped.
 pub struct Browser {
@@ -71,7 +75,7 @@ impl Browser {
     /// # Errors
     /// With all that it printed, when it fails or does not end in time.
     pub fn finish(mut self) -> Result<()> {
-        match self.process.wait(DEADLINE) {
+        match self.process.wait(PATIENCE) {
             Ok(status) if status.success() => Ok(()),
             Ok(status) => Err(self.failed(&status.to_string())),
             Err(error) => Err(self.failed(&format!("{error}"))),

@@ -26,7 +26,6 @@ def watch(visitor, master, app_id, held, waits):
     expect(state(page, waits)).to_have_text("PENDING")
     expect(page.locator("main h1 .badge")).to_have_text("RUNNING")
     soundness.assert_sound(page, "while it runs")
-    soundness.assert_moments(page, is_local=True)
     expect(page.get_by_role("button", name="Kill")).to_be_visible()
     log = Log(window, f"{master}/applications/{app_id}/logs?stream=stderr")
     stays = settle(page, waits)

@@ -1,4 +1,5 @@
-// What is wrong with a page as it is shown now, one sentence each. Evaluated by the tests, never served.
+// A page as it is shown now: what is wrong with it, one sentence each, and what a test compares. Evaluated by the tests,
+// never served.
 () => {
   const wrong = [];
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
@@ -82,5 +83,12 @@
   }
   if (all("h1").length !== 1) wrong.push(`it has ${all("h1").length} main headings`);
   if (!document.title || !document.documentElement.lang) wrong.push("it has no title or language");
-  return [...new Set(wrong)];
+  return {
+    wrong: [...new Set(wrong)],
+    moments: all("time").map(time => [time.dateTime, time.textContent]),
+    zones: all(".zone").map(words),
+    isBright: luminance(behind(document.body)) > 0.5,
+    // Without their remarks, which count what goes on.
+    headings: all("h1, h2, thead th").map(heading => heading.firstChild?.textContent ?? ""),
+  };
 }

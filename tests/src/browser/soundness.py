@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 from visitor import ZONE_OFFSET
 
 RULES = (pathlib.Path(__file__).parent / "soundness.js").read_text()
-MOMENTS = "() => [...document.querySelectorAll('time')].map(time => [time.dateTime, time.textContent])"
 INTERACTIVE = "a[href], button, input:not([type=hidden]), select, summary, [tabindex='0']"
 # Remembers what gets the focus, and whether one sees it there.
 LISTEN = """() => {
@@ -21,19 +20,17 @@ UNREACHED = f"""() => ({EXPECTED})()
 OTHER_STOPS = 12
 
 
-def assert_sound(page, look):
-    wrong = page.evaluate(RULES)
-    assert not wrong, f"{page.url}, {look}:\n" + "\n".join(wrong)
-
-
-def assert_moments(page, is_local):
-    """Moments are those of the reader's zone, or of UTC where no script can know that."""
+def assert_sound(page, look, is_local=True):
+    """Nothing is wrong with it, and its moments are those of the reader's zone, or of UTC where no script can know that.
+    Gives what was seen."""
+    seen = page.evaluate(RULES)
+    assert not seen["wrong"], f"{page.url}, {look}:\n" + "\n".join(seen["wrong"])
     offset = timedelta(**ZONE_OFFSET) if is_local else timedelta()
-    for exact, shown in page.evaluate(MOMENTS):
+    for exact, shown in seen["moments"]:
         expected = (datetime.strptime(exact, "%Y-%m-%dT%H:%M:%SZ") + offset).strftime("%Y-%m-%d %H:%M:%S")
         assert shown == expected, f"{page.url} shows {shown} for {exact}, expected {expected}"
-    zones = set(page.locator(".zone").all_text_contents())
-    assert zones <= ({"GMT+5:45"} if is_local else {"UTC"}), f"{page.url} names the zones {zones}"
+    assert set(seen["zones"]) <= ({"GMT+5:45"} if is_local else {"UTC"}), f"{page.url} names the zones {seen['zones']}"
+    return seen
 
 
 def assert_reachable_by_keys(page):

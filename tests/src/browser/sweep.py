@@ -3,17 +3,9 @@ from playwright.sync_api import expect
 
 import places
 import soundness
-from visitor import PHONE
+from visitor import PHONE, WIDE
 
-LOOKS = {
-    "light": {"color_scheme": "light"},
-    "dark": {"color_scheme": "dark"},
-    "phone": {"color_scheme": "light", **PHONE},
-    "dark phone": {"color_scheme": "dark", **PHONE},
-}
-# Without their remarks, which count what goes on.
-HEADINGS = "() => [...document.querySelectorAll('h1, h2, thead th')].map(heading => heading.firstChild?.textContent ?? '')"
-BRIGHTNESS = "() => getComputedStyle(document.body).backgroundColor.match(/[0-9]+/g).slice(0, 3).map(Number)"
+LOOKS = {"light": ("light", WIDE), "dark": ("dark", WIDE), "phone": ("light", PHONE["viewport"])}
 
 
 def sweep(visitor, master, app_id, failed_id, hostile):
@@ -23,27 +15,25 @@ def sweep(visitor, master, app_id, failed_id, hostile):
     finder.complaints = [complaint for complaint in finder.complaints if not complaint.startswith("loads ")]
     finder.close()
     found["failed application"] = f"{master}/applications/{failed_id}"
-    headings = {}
-    for look, options in LOOKS.items():
-        headings |= looked_at(visitor, found, look, options)
-    without_scripts(visitor, found, headings)
+    without_scripts(visitor, found, looked_at(visitor, found))
     by_keys(visitor, found)
     hostile_text(visitor, found, hostile)
     unknown(visitor, master)
 
 
-def looked_at(visitor, found, look, options):
+def looked_at(visitor, found):
     """Gives the headings of every page."""
-    window = visitor.window(**options)
+    window = visitor.window()
     page = window.context.new_page()
     headings = {}
     for name, url in found.items():
         window.go(page, url)
-        soundness.assert_sound(page, look)
-        soundness.assert_moments(page, is_local=True)
-        is_bright = sum(page.evaluate(BRIGHTNESS)) > 384
-        assert is_bright != ("dark" in look), f"{url} in {look}"
-        headings[name] = page.evaluate(HEADINGS)
+        for look, (scheme, size) in LOOKS.items():
+            page.emulate_media(color_scheme=scheme)
+            page.set_viewport_size(size)
+            seen = soundness.assert_sound(page, look)
+            assert seen["isBright"] == (scheme == "light"), f"{url} in {look}"
+            headings[name] = seen["headings"]
     window.close()
     return headings
 
@@ -54,8 +44,8 @@ def without_scripts(visitor, found, headings):
     page = window.context.new_page()
     for name, url in found.items():
         window.go(page, url)
-        soundness.assert_moments(page, is_local=False)
-        assert page.evaluate(HEADINGS) == headings[name], f"{name}: {page.evaluate(HEADINGS)}, with scripts {headings[name]}"
+        seen = soundness.assert_sound(page, "without scripts", is_local=False)["headings"]
+        assert seen == headings[name], f"{name}: {seen}, with scripts {headings[name]}"
         expect(page.locator("#follow")).to_be_hidden()
     window.go(page, found["application"])
     page.locator("#job summary").click()

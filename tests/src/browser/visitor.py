@@ -12,6 +12,8 @@ PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touc
 TIMEOUT_MS = 45_000
 # Nothing leaves this host, whatever a page or the browser itself would like to load.
 NOWHERE_ELSE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"
+# There is no screen: what a graphics card would draw is not worth its imitation.
+NO_GRAPHICS = "--disable-gpu"
 TEXT_SHOWN = 3_000
 
 
@@ -29,7 +31,7 @@ class Visitor:
             sys.exit("no chromium: scripts/test installs it")
         expect.set_options(timeout=TIMEOUT_MS)
         self.playwright = sync_playwright().start()
-        self.browser = self.playwright.chromium.launch(executable_path=program, args=[NOWHERE_ELSE])
+        self.browser = self.playwright.chromium.launch(executable_path=program, args=[NOWHERE_ELSE, NO_GRAPHICS])
         self.windows = []
         return self
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lake_job::{FileFormat, Pipeline, Read, Source, SourceInput};
-use lake_proto::quantity::{count, counted};
+use lake_proto::quantity::{count, counted, noun};
 use lake_record::{QueryState, ReadKind, StepRecord};
 
 use super::{Application, anchor};
@@ -181,7 +181,7 @@ fn step_node(application: &Application<'_>, name: &str) -> Node {
             (done + u64::from(stage.tasks_done), all + u64::from(stage.tasks))
         });
         if tasks.1 > 0 {
-            lines.push(format!("{} of {} tasks", count(tasks.0), count(tasks.1)));
+            lines.push(format!("{} of {} {}", count(tasks.0), count(tasks.1), noun(tasks.1, "task", "tasks")));
         }
         let mut last = vec![state.to_lowercase()];
         if step.elapsed_ms(application.now_ms) > 0 {

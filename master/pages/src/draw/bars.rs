@@ -38,7 +38,7 @@ pub(crate) fn bars(label: &str, lanes: &[Lane], from_ms: u64, to_ms: u64) -> Htm
     let heights = lanes.iter().map(|lane| lane_height(lane));
     let height = HEAD + heights.sum::<f64>() + 6.0;
     // Remarks of bars that end last need room too.
-    let axis = Axis::new(from_ms, to_ms, LABELS, WIDTH - LABELS - 110.0);
+    let axis = Axis::new(from_ms, to_ms, LABELS, WIDTH - LABELS - 160.0);
     let mut parts = axis.marks(HEAD, height);
     let mut top = HEAD;
     for lane in lanes {
@@ -106,7 +106,7 @@ mod tests {
         let drawn = bars("What ran when", &lanes, 1_000, 5_000).into_string();
         assert!(drawn.contains("<a href=\"#step-1\"><text class=\"lane\""), "{drawn}");
         assert!(drawn.contains("&lt;silver&gt;") && drawn.contains("<title>&lt;x&gt; 2.0 s</title>"), "{drawn}");
-        assert!(drawn.contains("class=\"bar run\" x=\"230\"") && drawn.contains("width=\"410\""), "{drawn}");
+        assert!(drawn.contains("class=\"bar run\" x=\"230\"") && drawn.contains("width=\"385\""), "{drawn}");
         assert!(!drawn.contains("<silver>"), "{drawn}");
     }
 }
