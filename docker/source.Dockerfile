@@ -34,8 +34,10 @@ COPY . .
 # What stood in for our sources was compiled after they were written, and cargo goes by the time.
 RUN find . -path ./target -prune -o -name '*.rs' -exec touch {} + \
     && cargo build --release --locked --offline -p lake-master -p lake-worker -p lake-client \
-    && install -D -s -t /lake/bin target/release/lake-master target/release/lake-worker target/release/lake-submit \
-    && scripts/sbom >/lake/sbom.spdx.json
+    && install -D -s -t /lake/usr/local/bin target/release/lake-master target/release/lake-worker target/release/lake-submit \
+    && ln -s lake-submit /lake/usr/local/bin/spark-submit \
+    && install -d /lake/usr/share/doc/lake \
+    && scripts/sbom >/lake/usr/share/doc/lake/sbom.spdx.json
 
 FROM scratch
 COPY --from=build /lake /

@@ -5,6 +5,8 @@ import time
 import urllib.error
 import urllib.request
 
+# A host with too much to do may take long for an answer.
+PATIENCE_S = 180
 ENDED = ["success", "failed", "up_for_retry", "upstream_failed", "skipped", "removed"]
 
 
@@ -28,7 +30,7 @@ class Airflow:
         request = urllib.request.Request(self.address + path, json.dumps(body).encode() if body is not None else None,
                                          headers, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
+            with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             sys.exit(f"Airflow refused {method} {path}: {error.code} {error.read().decode()[:500]}")

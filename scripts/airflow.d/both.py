@@ -66,8 +66,8 @@ def run_again(platform):
 
 
 def start_and_hold(platform, run, day):
-    """A run of each DAG, that of Spark's operator first. Its driver runs and waits for a table that is locked; the other one
-    may have to wait for cores. Gives the drivers."""
+    """A run of each DAG, that of Spark's operator first. Its driver runs and waits for a table that is locked; the other
+    driver waits for the end of that run, which is an earlier one of the same job. Gives the drivers."""
     found = {}
     for dag in reversed(DAGS):
         before = set(platform.drivers("customers"))

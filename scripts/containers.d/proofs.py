@@ -5,7 +5,8 @@ import re
 import subprocess
 import time
 
-from stack import MASTERS, PROJECT, ROOT, expect, run, wait_for
+import bases
+from stack import MASTERS, PROJECT, expect, run, wait_for
 
 CUSTOMERS = "/jobs/customers/job.toml"
 # The same answer in PostgreSQL, of the rows that the job reads: an oracle that shares nothing with us.
@@ -59,7 +60,9 @@ PAIRS = """
 
 def build_images(stack):
     """Images are built, of Debian's packages and the programs of this host"""
-    run(ROOT / "docker/base/build", env=stack.environment)
+    begun = time.monotonic()
+    bases.make(stack.environment)
+    made = time.monotonic() - begun
     answer = stack.script("image", stack.programs)
     for program in ("lake-master", "lake-worker", "lake-submit", "spark-submit"):
         run("docker", "run", "--rm", "--read-only", "--network", "none", stack.environment["LAKE_IMAGE"], program, "--version")
@@ -69,7 +72,7 @@ def build_images(stack):
     packages = {package["name"] for package in json.loads(bill)["packages"]}
     if not {"lake-master", "lake-worker", "lake-client", "datafusion", "deltalake-core", "tokio"} <= packages:
         raise SystemExit(f"the bill of materials lacks programs or their largest parts: it has {len(packages)} packages")
-    return answer.stdout.splitlines()[:-1]
+    return [f"bases {made:.0f} s", *answer.stdout.splitlines()[:-1]]
 
 
 def come_up(stack):

@@ -14,14 +14,13 @@ JOBS = os.environ["LAKE_PROOF_JOBS"]
 TAKEN_AT_FIRST = "{{ dag_run.conf['taken'] if ti.try_number == 1 else dag_run.conf['%s'] }}"
 
 
-def bash(job, **variables):
-    return BashOperator(task_id=f"bash_{job}", bash_command=f"lake-submit {JOBS}/{job}.toml", append_env=True,
-                        env=variables)
+def bash(job, *options):
+    return BashOperator(task_id=f"bash_{job}", bash_command=f"lake-submit {' '.join(options)} {JOBS}/{job}.toml")
 
 
-def spark(job, **variables):
+def spark(job, *options):
     return SparkSubmitOperator(task_id=f"spark_{job}", application=f"{JOBS}/{job}.toml", deploy_mode="cluster",
-                               env_vars=variables)
+                               application_args=list(options))
 
 
 def dag(name):
@@ -32,8 +31,8 @@ with dag("ends"):
     for operator in bash, spark:
         for job in "invalid", "no_such_column", "quality", "too_slow":
             operator(job)
-    bash("conflict", LAKE_SUBMISSION_ID=TAKEN_AT_FIRST % "bash")
-    spark("conflict", LAKE_SUBMISSION_ID=TAKEN_AT_FIRST % "spark")
+    bash("conflict", "--submission-id", TAKEN_AT_FIRST % "bash")
+    spark("conflict", "--submission-id", TAKEN_AT_FIRST % "spark")
 
 # Run while no master answers.
 with dag("no_master"):

@@ -1,3 +1,0 @@
-# The programs and their bill of materials, as scripts/image has laid them out: bin/ and sbom.spdx.json.
-FROM scratch
-COPY . /
