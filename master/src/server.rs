@@ -210,8 +210,8 @@ async fn serve_grpc(master: Arc<Master>, peers: PeersService, listener: TcpListe
 }
 
 async fn serve_http(router: Router, listener: TcpListener, stop: CancellationToken) -> Result<(), Fault> {
-    let served = lake_http::serve(listener, router, Limits::default(), stop).await;
-    served.map_err(|error| internal(format!("the HTTP server ended: {error}")))
+    lake_http::serve(listener, router, Limits::default(), stop).await;
+    Ok(())
 }
 
 /// The names under which this master is asked by HTTP: its own, those of its host, those of its group, who may show its

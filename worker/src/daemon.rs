@@ -271,7 +271,8 @@ async fn serve_flight(listener: TcpListener, service: ShuffleFlight) -> Result<(
 /// Until it is dropped.
 async fn serve_http(listener: TcpListener, view: View, hosts: Hosts) -> io::Result<()> {
     let never = CancellationToken::new();
-    lake_http::serve(listener, http::router(view, hosts), Limits::default(), never).await
+    lake_http::serve(listener, http::router(view, hosts), Limits::default(), never).await;
+    Ok(())
 }
 
 /// Sweeps the work directory now and every [`janitor::INTERVAL`].

@@ -60,6 +60,8 @@ pub struct Application {
     pub failure: Option<Problem>,
     /// Why it waits, when it does.
     pub waits_for: Option<String>,
+    /// Why the attempt before ended, while another one is waited for or runs.
+    pub relaunch_reason: Option<Problem>,
     /// What its steps left behind.
     pub steps: Vec<RecordedStep>,
 }
@@ -180,7 +182,7 @@ impl Application {
     }
 
     fn new(summary: &ApplicationSummary, attempts: Vec<Attempt>, steps: Vec<RecordedStep>) -> Self {
-        let summary = summary.clone();
+        let (is_over, summary) = (summary.is_over(), summary.clone());
         Self {
             id: summary.app_id.clone(),
             name: summary.name,
@@ -203,6 +205,7 @@ impl Application {
             submitted_at_ms: summary.submitted_at_ms,
             started_at_ms: summary.started_at_ms,
             ended_at_ms: summary.ended_at_ms,
+            relaunch_reason: summary.failure.as_ref().filter(|_| !is_over).map(Problem::from),
             failure: summary.failure.as_ref().map(Problem::from),
             waits_for: Some(summary.waits_for).filter(|reason| !reason.is_empty()),
             steps,
@@ -367,8 +370,7 @@ mod tests {
             steps: Vec::new(),
         };
         let Value::Object(before) = serde_json::to_value(&before).unwrap() else { panic!("not an object") };
-        // Why a launch before ended is told with that launch.
-        for (name, value) in before.into_iter().filter(|(name, _)| name != "relaunch_reason") {
+        for (name, value) in before {
             assert_eq!(json.get(&name), Some(&value), "{name}");
         }
         assert_eq!((&json["id"], &json["maxCores"]), (&json!("app-20261121093012-0001"), &json!(4)));

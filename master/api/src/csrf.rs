@@ -8,9 +8,6 @@
 
 use sha2::{Digest, Sha256};
 
-/// The field of a form that has its token.
-pub const FIELD: &str = "csrf";
-
 const BLOCK: usize = 64;
 
 /// What tokens are made with.
@@ -43,10 +40,10 @@ impl std::fmt::Debug for Key {
     }
 }
 
-/// The token in the body of a form.
-pub fn token_of_form(body: &[u8]) -> Option<String> {
+/// The token in the body of a form, in the field of this name.
+pub fn token_of_form(body: &[u8], field: &str) -> Option<String> {
     let mut fields = url::form_urlencoded::parse(body);
-    fields.find(|(name, _)| name == FIELD).map(|(_, token)| token.into_owned())
+    fields.find(|(name, _)| name == field).map(|(_, token)| token.into_owned())
 }
 
 /// RFC 2104 with SHA-256.
@@ -102,9 +99,9 @@ mod tests {
 
     #[test]
     fn a_token_comes_in_a_field_of_a_form() {
-        assert_eq!(token_of_form(b"a=b&csrf=%61bc&csrf=other").as_deref(), Some("abc"));
+        assert_eq!(token_of_form(b"a=b&csrf=%61bc&csrf=other", "csrf").as_deref(), Some("abc"));
         for body in [&b""[..], b"csrf", b"other=1", b"\xff\xfe=1"] {
-            assert_eq!(token_of_form(body).filter(|token| !token.is_empty()), None);
+            assert_eq!(token_of_form(body, "csrf").filter(|token| !token.is_empty()), None);
         }
     }
 }

@@ -11,12 +11,13 @@ use lake_api::application::Killed;
 use lake_api::csrf::{self, Key};
 use lake_api::failure::unknown_application;
 use lake_http::{CSRF_HEADER, Caller, caller, refusal_in_text};
+use lake_pages::TOKEN_FIELD;
 use lake_proto::{ErrorClass, Fault};
 
 use crate::at_leader::AtLeader;
 use crate::master::Master;
 
-/// The token that a form on a page needs in its field [`csrf::FIELD`] to end this application, at whichever master of the
+/// The token that a form on a page needs in its field [`TOKEN_FIELD`] to end this application, at whichever master of the
 /// group the form arrives. `None` while this master belongs to no group, and so knows no application.
 pub(crate) fn kill_token(master: &Master, app_id: &str) -> Option<String> {
     key(master).map(|key| key.kill_token(app_id))
@@ -31,7 +32,7 @@ pub(super) async fn by_form(
     body: Bytes,
 ) -> Response {
     let Ok(Path(id)) = path else { return StatusCode::BAD_REQUEST.into_response() };
-    match kill(&master, &id, &headers, csrf::token_of_form(&body).as_deref()).await {
+    match kill(&master, &id, &headers, csrf::token_of_form(&body, TOKEN_FIELD).as_deref()).await {
         Ok(killed) => Redirect::to(&format!("/applications/{}", killed.app_id)).into_response(),
         Err(fault) => {
             let status = StatusCode::from_u16(fault.class.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -42,7 +42,11 @@ impl Hosts {
             (Some(host), None) => host,
             _ => return Err(malformed("a request names exactly one host in its header 'Host'")),
         };
-        let authority = host.parse::<Authority>().ok().filter(|_| !host.contains('@'));
+        let authority = host.parse::<Authority>().ok().filter(|authority| {
+            // It also parses what has more behind the brackets of an address than a port.
+            let port = host.strip_prefix(authority.host());
+            !host.contains('@') && port.is_some_and(|port| port.is_empty() || port.starts_with(':'))
+        });
         let Some(authority) = authority else { return Err(malformed("the header 'Host' is not a host")) };
         if self.admits(authority.host()) {
             return Ok(host);

@@ -24,10 +24,7 @@ use crate::stall::Impatient;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until `stop`, then lets open requests end. Dropping it cuts them.
-///
-/// # Errors
-/// When the listener is not usable any more.
-pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) -> io::Result<()> {
+pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(limits.connections));
     let mut open = JoinSet::new();
     loop {
@@ -57,7 +54,6 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: 
         }
     }
     while open.join_next().await.is_some() {}
-    Ok(())
 }
 
 /// Whether only the connection that was to be accepted is at fault.

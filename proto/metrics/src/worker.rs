@@ -8,6 +8,7 @@ use lake_proto::{ErrorClass, Fault, v1};
 use crate::declared::metrics;
 use crate::instrument::{ByClass, Counter, Outcomes};
 use crate::page::Page;
+use crate::tally::TASK_SECONDS_BOUNDS;
 
 metrics! {
     UPTIME = Gauge "lake_worker_uptime_seconds" [] "Time since this worker started";
@@ -35,7 +36,6 @@ metrics! {
     DISK_SIZE = Gauge "lake_worker_disk_size_bytes" [] "Size of the file system of the work directory";
 }
 
-const TASK_SECONDS_BOUNDS: &[f64] = &[0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0];
 const OUTCOMES: [&str; 3] = ["done", "failed", "cancelled"];
 
 /// What a worker looks like at one moment.

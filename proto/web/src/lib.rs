@@ -2,6 +2,8 @@
 //! what we never need. Pure.
 //!
 //! Never here: what a page shows.
+#![warn(missing_docs)]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
 /// Headers of every answer, names in lower case; [`content_security`] gives one more.
 ///
