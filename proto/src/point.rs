@@ -52,6 +52,7 @@ mod armed {
         match POINTS.get_or_init(Points::of_environment).take(name) {
             None => {}
             Some(Action::Fail) => return Err(Error::other(format!("the fault of point {name}"))),
+            #[expect(clippy::panic, reason = "it is the fault that was asked for")]
             Some(Action::Panic) => std::panic::panic_any(format!("the fault of point {name}")),
             Some(Action::Signal(signal)) => {
                 kill_process(getpid(), signal)?;

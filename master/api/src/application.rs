@@ -410,7 +410,7 @@ mod tests {
         let step = v1::StepProgress {
             table: "bronze.orders".to_owned(),
             state: "RUNNING".to_owned(),
-            stages: vec![stage.clone()],
+            stages: vec![stage],
             ..Default::default()
         };
         let query = QueryPicture::new("q-1".to_owned(), "bronze.orders".to_owned(), vec![stage]);

@@ -236,7 +236,8 @@ fn write_steps(page: &mut Page, tally: &Tally) {
     page.family(&STEP_SECONDS).distribution(&[], &tally.step_seconds.get());
     page.family(&COMMIT_SECONDS).distribution(&[], &tally.commit_seconds.get());
     let totals = tally.steps.get();
-    let sums: [(_, fn(&StepTotals) -> u64); 5] = [
+    type Sum = fn(&StepTotals) -> u64;
+    let sums: [(_, Sum); 5] = [
         (&STEP_INPUT_ROWS, |total| total.sums.input_rows),
         (&STEP_OUTPUT_ROWS, |total| total.sums.output_rows),
         (&STEP_OUTPUT_BYTES, |total| total.sums.output_bytes),

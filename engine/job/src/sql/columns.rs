@@ -110,10 +110,10 @@ impl Walk {
     /// What `*`, or `wanted.*`, takes over from `factor`.
     fn factor<'a>(&mut self, factor: &'a TableFactor, wanted: Option<&Ident>, scope: &[&'a Cte]) {
         match factor {
-            TableFactor::Derived { subquery, alias, .. } => {
-                if is_wanted(alias.as_ref().map(|alias| &alias.name), wanted) && !names_columns(alias.as_ref()) {
-                    self.query(subquery, scope);
-                }
+            TableFactor::Derived { subquery, alias, .. }
+                if is_wanted(alias.as_ref().map(|alias| &alias.name), wanted) && !names_columns(alias.as_ref()) =>
+            {
+                self.query(subquery, scope);
             }
             TableFactor::Table { name, alias, args: None, .. } => {
                 let called = alias.as_ref().map(|alias| &alias.name).or_else(|| last_part(name));

@@ -295,8 +295,10 @@ fn what_another_launch_would_only_repeat_is_not_launched_again() {
     }
 }
 
-/// Number, whether it is over, exit code and signal, and code of the fault, of each launch that is remembered.
-fn launches(scene: &Scene) -> Vec<(u32, bool, Option<(Option<i32>, i32)>, Option<String>)> {
+/// Number, whether it is over, exit code and signal, and code of the fault, of a launch that is remembered.
+type Told = (u32, bool, Option<(Option<i32>, i32)>, Option<String>);
+
+fn launches(scene: &Scene) -> Vec<Told> {
     let launches = view::launches(&scene.cluster.state, &scene.app);
     let told = launches.into_iter().map(|launch| {
         let exit = launch.exit.map(|end| (end.code, end.signal));

@@ -35,7 +35,7 @@ pub(crate) struct Lane {
 
 /// Lanes over the time from `from_ms` to `to_ms`.
 pub(crate) fn bars(label: &str, lanes: &[Lane], from_ms: u64, to_ms: u64) -> Html {
-    let heights = lanes.iter().map(|lane| lane_height(lane));
+    let heights = lanes.iter().map(lane_height);
     let height = HEAD + heights.sum::<f64>() + 6.0;
     // Remarks of bars that end last need room too.
     let axis = Axis::new(from_ms, to_ms, LABELS, WIDTH - LABELS - 160.0);

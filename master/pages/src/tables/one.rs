@@ -209,7 +209,8 @@ fn short(bound: u64) -> String {
 
 fn expectations(story: &Story<'_>) -> Html {
     // From the oldest run to the newest.
-    let mut found: BTreeMap<&str, Vec<(&Write<'_>, u64, Option<u64>, &str)>> = BTreeMap::new();
+    type Check<'a> = (&'a Write<'a>, u64, Option<u64>, &'a str);
+    let mut found: BTreeMap<&str, Vec<Check<'_>>> = BTreeMap::new();
     for write in story.writes.iter().take(RUNS_SHOWN).rev() {
         for expectation in &write.step.expectations {
             let line = (write, expectation.violations, expectation.checked, expectation.action.as_str());

@@ -60,7 +60,8 @@ mod tests {
     fn an_attempt_straggles_when_most_of_the_stage_is_done_and_took_much_less() {
         let policy = Speculation { minimum: Duration::from_millis(100), ..Speculation::default() };
         // Tasks of the stage, milliseconds of the done ones, of the running ones, which of those straggle.
-        let rows: [(u32, &[u64], &[u64], &[u64]); 13] = [
+        type Row<'a> = (u32, &'a [u64], &'a [u64], &'a [u64]);
+        let rows: [Row<'_>; 13] = [
             (4, &[1_000, 1_000, 1_000], &[1_501], &[0]),
             (4, &[1_000, 1_000, 1_000], &[1_500], &[]),
             (4, &[1_000, 1_000], &[90_000, 90_000], &[]),

@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 struct Served {
     address: SocketAddr,
     stop: CancellationToken,
-    server: JoinSet<io::Result<()>>,
+    server: JoinSet<()>,
 }
 
 async fn served(limits: Limits) -> Served {
@@ -45,7 +45,7 @@ impl Served {
 
     async fn end(mut self) {
         self.stop.cancel();
-        timeout(PATIENCE, self.server.join_next()).await.unwrap().unwrap().unwrap().unwrap();
+        timeout(PATIENCE, self.server.join_next()).await.unwrap().unwrap().unwrap();
     }
 }
 

@@ -22,10 +22,8 @@ impl Server {
         let address = listener.local_addr().unwrap().to_string();
         let (seen, requests) = sync_channel(WAITING);
         let thread = std::thread::spawn(move || {
-            let mut number = 0;
-            for stream in listener.incoming().map_while(Result::ok) {
+            for (number, stream) in listener.incoming().map_while(Result::ok).enumerate() {
                 let status = statuses.get(number).or(statuses.last()).copied().unwrap_or(200);
-                number += 1;
                 if seen.send(answer(stream, status)).is_err() {
                     return;
                 }
