@@ -1,8 +1,9 @@
 # Airflow on Debian's Python, with the user and the paths of the published image. The context is made by build: wheels of
-# Airflow and of what docker/airflow adds to it, so that neither build needs an index.
+# Airflow and of what docker/airflow adds to it, so that neither build needs an index. Spark's operator polls with curl, which
+# the published image has.
 FROM debian:bookworm-slim
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends ca-certificates python3 python3-venv tini \
+    && apt-get install -y --no-install-recommends ca-certificates curl python3 python3-venv tini \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 50000 --gid 0 --create-home airflow \
     && install -d -o airflow -m 0775 /opt/airflow /opt/airflow/dags /opt/airflow/logs
