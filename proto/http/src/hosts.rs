@@ -43,9 +43,10 @@ impl Hosts {
             _ => return Err(malformed("a request names exactly one host in its header 'Host'")),
         };
         let authority = host.parse::<Authority>().ok().filter(|authority| {
-            // It also parses what has more behind the brackets of an address than a port.
-            let port = host.strip_prefix(authority.host());
-            !host.contains('@') && port.is_some_and(|port| port.is_empty() || port.starts_with(':'))
+            // It also parses what is no port: words, or more behind the brackets of an address.
+            let rest = host.strip_prefix(authority.host()).unwrap_or(host);
+            let is_port = rest.strip_prefix(':').map_or(rest.is_empty(), |port| port.parse::<u16>().is_ok());
+            is_port && !host.contains('@')
         });
         let Some(authority) = authority else { return Err(malformed("the header 'Host' is not a host")) };
         if self.admits(authority.host()) {
