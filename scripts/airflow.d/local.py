@@ -98,8 +98,8 @@ class Platform:
             "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": 1,
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": free_port(),
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": free_port(),
-            # A worker that crashes is found out in seconds, not in five minutes.
-            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": 20,
+            # A worker that crashes is found out sooner than in five minutes; not so soon that a busy host looks like one.
+            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": 40,
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": 2,
             "PATH": f"{self.python.parent}:{programs}:{os.environ['PATH']}", "LAKE_JOBS": ROOT / "examples",
             "LAKE_PROOF_JOBS": ROOT / "scripts/airflow.d/jobs", "LAKE_CONF": "warehouse.root=s3://lakehouse",

@@ -44,7 +44,7 @@ class Stack:
             **os.environ, "COMPOSE_PROJECT_NAME": PROJECT, "LAKE_STACK_IMAGES": "local", "LAKE_BIN": str(programs),
             "LAKE_IMAGE": "lake-test/lake", "LAKE_TOOLS_IMAGE": "lake-test/tools", "LAKE_AIRFLOW_IMAGE": "lake-test/airflow",
             **dict.fromkeys(PORTS, "0"), "LAKE_WORKER_CORES": "1", "LAKE_WORKER_MEMORY": "1g",
-            "LAKE_WORKER_MEMORY_LIMIT": "2g", "LAKE_WORKER_DRAIN_TIMEOUT": "80s", "AIRFLOW_HEARTBEAT_TIMEOUT": "20",
+            "LAKE_WORKER_MEMORY_LIMIT": "2g", "LAKE_WORKER_DRAIN_TIMEOUT": "80s",
         }
 
     def script(self, name, *arguments, check=True, **environment):
