@@ -77,7 +77,7 @@ impl History {
         if let Some(record) = lock(&self.cache).get(&told.name) {
             return Some(record);
         }
-        let bytes = match self.directory.read(&told.name, u64::MAX).await {
+        let bytes = match self.directory.read(&told.name, file::MOST_FILE_BYTES).await {
             Ok(bytes) => bytes,
             Err(fault) => {
                 // It may be there another time.

@@ -111,6 +111,11 @@ pub fn bad(why: &Bad) -> Page {
     trouble("Bad request", &format!("{}.", why.0))
 }
 
+/// The answer to a form whose request is refused.
+pub fn refused(message: &str) -> Page {
+    trouble("Refused", message)
+}
+
 fn trouble(title: &str, message: &str) -> Page {
     let back = element("p", &[], &[link(route::CLUSTER, "Workers and applications")]);
     let said = element("section", &[], &[element("p", &[], &[text(message)]), back]);

@@ -36,7 +36,7 @@ pub use asked::{Asked, Bad, Window};
 pub use assets::assets;
 pub use cluster::{Active, Cluster, MasterLine, SHOWN, Sample, cluster};
 pub use environment::{Daemon, Setting, environment, shown_value};
-pub use frame::{Page, bad, missing};
+pub use frame::{Page, bad, missing, refused};
 pub use history::{History, Wanted as WantedHistory, history};
 pub use link::route;
 pub use logs::{Logs, TAIL_BYTES, Tail, logs, offset_of, stream_of};

@@ -21,6 +21,13 @@ pub const EXTENSION: &str = ".jsonl.zst";
 /// Bytes at the start of a file in which [`decode_start`] finds everything but queries, as a rule.
 pub const START_BYTES: usize = 64 << 10;
 
+/// Larger files are none of ours: a record of the most attempts that are kept has a hundredth of this.
+pub const MOST_FILE_BYTES: u64 = 256 << 20;
+/// What is read of a file that does not begin as ours do, before it is given up: more than a block of zstd.
+pub const BEGINNING_BYTES: u64 = 1 << 20;
+
+/// What is decompressed of a file at most: few bytes can stand for very many.
+const MOST_BYTES: u64 = 1 << 30;
 /// Lines that are longer are damage, or somebody's attempt on our memory.
 const MOST_LINE_BYTES: u64 = 64 << 20;
 const LEVEL: i32 = 3;
@@ -33,6 +40,12 @@ pub enum Unreadable {
     Newer {
         /// Its version.
         found: u32,
+    },
+    /// Nobody's record is so large; nothing of it is read.
+    #[error("too large: {bytes} bytes, a record has at most {MOST_FILE_BYTES}")]
+    TooLarge {
+        /// Its size.
+        bytes: u64,
     },
     /// Not even its first lines can be read.
     #[error("damaged: {reason}")]
@@ -134,7 +147,8 @@ fn read(bytes: &[u8], until: Until) -> Result<ApplicationRecord, Unreadable> {
         Some((kind, content)) if kind == "header" => {
             serde_json::from_str(content.get()).map_err(|error| damaged(format!("its header: {error}")))?
         }
-        _ => return Err(damaged("it does not begin with a header".to_owned())),
+        _ if bytes.is_empty() => return Err(damaged("it is empty".to_owned())),
+        _ => return Err(damaged("it does not begin with a header, or is cut off before its end".to_owned())),
     };
     if header.version > VERSION {
         return Err(Unreadable::Newer { found: header.version });
@@ -177,18 +191,22 @@ fn take(record: &mut ApplicationRecord, kind: &str, content: &str) -> serde_json
 struct Lines<'a> {
     reader: BufReader<zstd::stream::read::Decoder<'static, BufReader<&'a [u8]>>>,
     line: Vec<u8>,
+    /// Bytes that may still be decompressed.
+    left: u64,
 }
 
 impl<'a> Lines<'a> {
     fn new(bytes: &'a [u8]) -> std::io::Result<Self> {
         let decoder = zstd::stream::read::Decoder::new(bytes)?;
-        Ok(Self { reader: BufReader::new(decoder), line: Vec::new() })
+        Ok(Self { reader: BufReader::new(decoder), line: Vec::new(), left: MOST_BYTES })
     }
 
     fn next(&mut self) -> Option<(String, Box<RawValue>)> {
         self.line.clear();
         // A frame that is cut off is an error only after what could be decompressed was given.
-        let read = (&mut self.reader).take(MOST_LINE_BYTES).read_until(b'\n', &mut self.line);
+        let most = MOST_LINE_BYTES.min(self.left);
+        let read = (&mut self.reader).take(most).read_until(b'\n', &mut self.line);
+        self.left = self.left.saturating_sub(u64::try_from(self.line.len()).unwrap_or(u64::MAX));
         if read.is_err() || self.line.last() != Some(&b'\n') {
             return None;
         }

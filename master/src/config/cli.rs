@@ -212,6 +212,20 @@ where
     if config.host.is_empty() {
         return Err(invalid("--host is empty: expected a name or an address".to_owned()));
     }
+    if let Some(name) = config.webui_allowed_hosts.iter().find(|name| name.contains(|c| "/@ ".contains(c))) {
+        return Err(invalid(format!(
+            "--webui-allowed-hosts: '{name}' is not the name of a host, as in lake.example.org"
+        )));
+    }
+    let ports =
+        [("--port", Some(config.port)), ("--webui-port", Some(config.webui_port)), ("--rest-port", config.rest_port)];
+    for (at, (flag, port)) in ports.iter().enumerate() {
+        let same =
+            ports.iter().take(at).find(|(_, other)| other.is_some_and(|other| other != 0 && Some(other) == *port));
+        if let (Some((other, _)), Some(port)) = (same, port) {
+            return Err(invalid(format!("{other} and {flag} are both {port}: each listens at a port of its own")));
+        }
+    }
     let queued = config.max_queued_applications;
     if !(1..=MOST_QUEUED).contains(&queued) {
         return Err(invalid(format!("--max-queued-applications is {queued}: expected 1 to {MOST_QUEUED}")));

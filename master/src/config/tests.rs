@@ -92,6 +92,9 @@ fn unknown_keys_and_later_features_are_refused_by_name() {
         (&["--history-max-age", "soon"], "--history-max-age: expected a number with s, m, h or d"),
         (&["--history-max-count", "0"], "expected 1 to 1000000"),
         (&["--host", ""], "--host is empty"),
+        (&["--webui-allowed-hosts", "a,http://b/"], "--webui-allowed-hosts: 'http://b/' is not the name of a host"),
+        (&["--port", "8080"], "--port and --webui-port are both 8080"),
+        (&["--webui-port", "1", "--rest-port", "1"], "--webui-port and --rest-port are both 1"),
     ] {
         let fault = parsed(arguments).unwrap_err();
         assert_eq!(fault.class, ErrorClass::InvalidJob);

@@ -11,7 +11,7 @@ use futures::StreamExt;
 use lake_master_core::view;
 use lake_proto::{AppId, ErrorClass, Fault};
 use lake_raft::{Role, Status};
-use lake_record::file::{self, START_BYTES};
+use lake_record::file::{self, BEGINNING_BYTES, MOST_FILE_BYTES, START_BYTES, Unreadable};
 use lake_record::history::{Listed, name_of};
 use lake_record::{ApplicationRecord, DriverAttempt, Origin};
 use tokio::sync::watch;
@@ -187,8 +187,12 @@ impl History {
 
     /// One that cannot be read now is read at the next look.
     async fn read_start(&self, listed: Listed) {
+        let bytes = listed.bytes;
+        if bytes > MOST_FILE_BYTES {
+            return lock(&self.index).found(listed, Err(Unreadable::TooLarge { bytes }));
+        }
         let start = u64::try_from(START_BYTES).unwrap_or(u64::MAX);
-        for most in [start, u64::MAX] {
+        for most in [start, BEGINNING_BYTES, MOST_FILE_BYTES] {
             let bytes = match self.directory.read(&listed.name, most).await {
                 Ok(bytes) => bytes,
                 Err(fault) if fault.class == ErrorClass::NotFound => return lock(&self.index).forget(&listed.name),
@@ -200,7 +204,9 @@ impl History {
             let decoded = tokio::task::spawn_blocking(move || file::decode_start(&bytes)).await;
             let Ok(decoded) = decoded else { return };
             let is_whole = decoded.as_ref().is_ok_and(|record| record.origin != Origin::Damaged);
-            if is_whole || most >= listed.bytes {
+            // One whose beginning says nothing is not read to its end for that.
+            let is_foreign = decoded.is_err() && most >= BEGINNING_BYTES;
+            if is_whole || is_foreign || most >= listed.bytes {
                 return lock(&self.index).found(listed, decoded);
             }
         }

@@ -150,6 +150,23 @@ async fn a_file_that_goes_or_breaks_while_it_is_known_is_told_as_far_as_it_is_kn
 }
 
 #[tokio::test]
+async fn a_file_that_is_too_large_for_a_record_is_listed_as_that_and_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let history = open(&folder, ALL);
+    add(&history, 1).await;
+    // Sparse: it takes no space.
+    let huge = fs::File::create(folder.path().join("app-2.jsonl.zst")).unwrap();
+    huge.set_len(file::MOST_FILE_BYTES + 1).unwrap();
+    let foreign = fs::File::create(folder.path().join("app-3.jsonl.zst")).unwrap();
+    foreign.set_len(file::MOST_FILE_BYTES).unwrap();
+    history.refresh().await.unwrap();
+    let unreadable = history.unreadable();
+    assert!(unreadable[0].1.contains("too large: 268435457 bytes"), "{unreadable:?}");
+    assert!(unreadable[1].1.contains("it does not begin with a header"), "{unreadable:?}");
+    assert_eq!(apps(&history), ["app-1"]);
+}
+
+#[tokio::test]
 async fn what_was_kept_long_enough_is_deleted_and_not_written_again() {
     let folder = tempfile::tempdir().unwrap();
     let by_count = open(&folder, Retention { max_age_ms: 0, most: 2 });

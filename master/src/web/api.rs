@@ -21,6 +21,7 @@ use lake_api::failure::{Failure, unknown_path, wrong_method};
 use lake_api::openapi::{self, Operation};
 use lake_proto::Fault;
 
+pub(super) use self::endpoint::TOTAL;
 use self::endpoint::{Endpoint, bytes};
 use crate::master::Master;
 
@@ -58,7 +59,7 @@ fn document(operations: &[Operation]) -> String {
     openapi::document(env!("CARGO_PKG_VERSION"), operations).to_string()
 }
 
-fn failed(fault: &Fault) -> Response {
+pub(super) fn failed(fault: &Fault) -> Response {
     failed_as(StatusCode::from_u16(fault.class.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), fault)
 }
 

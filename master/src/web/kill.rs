@@ -5,15 +5,16 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, Uri, header};
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{Html, IntoResponse, Redirect, Response};
 use lake_api::application::Killed;
 use lake_api::csrf::{self, Key};
 use lake_api::failure::unknown_application;
-use lake_http::{CSRF_HEADER, Caller, caller, refusal_in_text};
+use lake_http::{CSRF_HEADER, Caller, caller};
 use lake_pages::TOKEN_FIELD;
 use lake_proto::{ErrorClass, Fault};
 
+use super::pages::{Relay, masthead};
 use crate::at_leader::AtLeader;
 use crate::master::Master;
 
@@ -26,9 +27,9 @@ pub(crate) fn kill_token(master: &Master, app_id: &str) -> Option<String> {
 /// A form of a page: back to the page when the application was told to end.
 pub(super) async fn by_form(
     State(master): State<Arc<Master>>,
+    relayed: Relay,
     path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
-    uri: Uri,
     body: Bytes,
 ) -> Response {
     let Ok(Path(id)) = path else { return StatusCode::BAD_REQUEST.into_response() };
@@ -36,7 +37,8 @@ pub(super) async fn by_form(
         Ok(killed) => Redirect::to(&format!("/applications/{}", killed.app_id)).into_response(),
         Err(fault) => {
             let status = StatusCode::from_u16(fault.class.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            refusal_in_text(&uri, status, &fault)
+            // Somebody who had the page open for long sees this.
+            (status, Html(lake_pages::refused(&fault.message).document(&masthead(&master, relayed)))).into_response()
         }
     }
 }

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use lake_api::failure::unknown_application;
 use lake_proto::{ErrorClass, Fault};
 use lake_record::{ApplicationSummary, StepRecord};
 use serde::{Deserialize, Serialize};
 
+use super::api::{TOTAL, failed};
 use crate::master::Master;
 use crate::records::SummaryFilter;
 
@@ -50,7 +52,11 @@ struct Unreadable {
     why: String,
 }
 
-pub(super) async fn list(State(master): State<Arc<Master>>, Query(page): Query<Page>) -> Json<Records> {
+pub(super) async fn list(State(master): State<Arc<Master>>, page: Result<Query<Page>, QueryRejection>) -> Response {
+    let page = match page {
+        Ok(Query(page)) => page,
+        Err(refused) => return failed(&Fault::new(ErrorClass::InvalidJob, "parameter", refused.body_text())),
+    };
     let states = page.status.iter().flat_map(|list| list.split(',')).map(|state| state.trim().to_ascii_uppercase());
     let filter = SummaryFilter { states: states.collect(), text: page.text.unwrap_or_default() };
     let limit = page.limit.unwrap_or(MOST).min(MOST);
@@ -63,16 +69,13 @@ pub(super) async fn list(State(master): State<Arc<Master>>, Query(page): Query<P
         Entry { summary, steps }
     };
     let unreadable = master.unreadable().await.into_iter().map(|(file, why)| Unreadable { file, why }).collect();
-    Json(Records { applications: summaries.into_iter().map(entry).collect(), count, unreadable })
+    let records = Records { applications: summaries.into_iter().map(entry).collect(), count, unreadable };
+    ([(TOTAL, count.to_string())], Json(records)).into_response()
 }
 
 pub(super) async fn one(State(master): State<Arc<Master>>, Path(id): Path<String>) -> Response {
     match master.record(&id).await {
         Some(record) => Json(record.as_ref()).into_response(),
-        None => {
-            let id: String = id.chars().take(200).collect();
-            let fault = Fault::new(ErrorClass::NotFound, "no-such-application", format!("'{id}' is not known"));
-            (StatusCode::NOT_FOUND, Json(fault)).into_response()
-        }
+        None => failed(&unknown_application(&id)),
     }
 }

@@ -35,6 +35,26 @@ pub fn refusal_in_text(_: &Uri, status: StatusCode, fault: &Fault) -> Response {
     (status, format!("error[{}/{}]: {fault}\n", fault.class, fault.code)).into_response()
 }
 
+/// Whether what its `%` stand for is UTF-8.
+fn is_text(path: &str) -> bool {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let [first, after @ ..] = rest {
+        let escaped = match (first, after) {
+            (b'%', [high, low, after @ ..]) => hex(*high).zip(hex(*low)).map(|(high, low)| (high << 4 | low, after)),
+            _ => None,
+        };
+        let (byte, after) = escaped.unwrap_or((*first, after));
+        bytes.push(byte);
+        rest = after;
+    }
+    std::str::from_utf8(&bytes).is_ok()
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+}
+
 async fn check(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     let refuse = |uri: &Uri, status: StatusCode, fault: &Fault| {
         let mut response = (guard.refusal)(uri, status, fault);
@@ -49,6 +69,10 @@ async fn check(State(guard): State<Guard>, request: Request, next: Next) -> Resp
             _ => StatusCode::BAD_REQUEST,
         };
         return refuse(request.uri(), status, &fault);
+    }
+    if !is_text(request.uri().path()) {
+        let fault = Fault::new(ErrorClass::InvalidJob, "path", "the path is not text in UTF-8");
+        return refuse(request.uri(), StatusCode::BAD_REQUEST, &fault);
     }
     if request.body().is_end_stream() {
         return next.run(request).await;

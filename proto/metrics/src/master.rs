@@ -55,7 +55,7 @@ metrics! {
     STEPS = Counter "lake_steps_total" ["outcome"] "Steps on record by outcome";
     STEP_SECONDS = Histogram "lake_step_duration_seconds" [] "From the start of a step to its commit";
     COMMIT_SECONDS = Histogram "lake_commit_duration_seconds" [] "From the request for the permission to commit a step to its commit, conflicts and repeats included";
-    STEP_INPUT_ROWS = Counter "lake_step_input_rows_total" ["job_name", "table"] "Rows that committed steps read; of many jobs some are added up as other";
+    STEP_INPUT_ROWS = Counter "lake_step_input_rows_total" ["job_name", "table"] "Rows of the queries of committed steps, before expectations dropped any; of many jobs some are added up as other";
     STEP_OUTPUT_ROWS = Counter "lake_step_output_rows_total" ["job_name", "table"] "Rows that committed steps wrote; of many jobs some are added up as other";
     STEP_OUTPUT_BYTES = Counter "lake_step_output_bytes_total" ["job_name", "table"] "Bytes of the files that committed steps wrote; of many jobs some are added up as other";
     STEP_OUTPUT_FILES = Counter "lake_step_output_files_total" ["job_name", "table"] "Files that committed steps wrote; of many jobs some are added up as other";

@@ -9,8 +9,6 @@ use lake_record::{
     QueryRecord, QueryState, StageRecord, StepRecord, file,
 };
 
-/// When the first of them was submitted.
-const FIRST_MS: u64 = 1_760_000_000_000;
 const MINUTE_MS: u64 = 60_000;
 const OPERATORS: [&str; 4] = ["ShuffleWriterExec", "FilterExec", "DeltaFilesScanExec", "WorkListExec"];
 const WORKERS: u32 = 16;
@@ -22,10 +20,14 @@ const WORKERS: u32 = 16;
 /// When the folder cannot be written.
 pub(crate) fn write(folder: &Path, applications: u32, tasks: u32) -> anyhow::Result<()> {
     fs::create_dir_all(folder)?;
+    // One a minute up to now: older ones would be deleted.
+    let now_ms = u64::try_from(chrono::Utc::now().timestamp_millis())?;
+    let first_ms = now_ms.saturating_sub(u64::from(applications) * MINUTE_MS + MINUTE_MS);
+    let submitted = |number: u32| first_ms + u64::from(number) * MINUTE_MS;
     for number in 0..applications {
-        keep(folder, &record(number, 2))?;
+        keep(folder, &record(number, submitted(number), 2))?;
     }
-    let large = record(applications, tasks);
+    let large = record(applications, submitted(applications), tasks);
     keep(folder, &large)?;
     println!("{}", large.summary.app_id);
     Ok(())
@@ -36,8 +38,7 @@ fn keep(folder: &Path, record: &ApplicationRecord) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn record(number: u32, tasks: u32) -> ApplicationRecord {
-    let submitted_at_ms = FIRST_MS + u64::from(number) * MINUTE_MS;
+fn record(number: u32, submitted_at_ms: u64, tasks: u32) -> ApplicationRecord {
     let (started_at_ms, ended_at_ms) = (submitted_at_ms + 40, submitted_at_ms + 30_000);
     let step = |table: &str| StepRecord {
         table: table.to_owned(),

@@ -19,7 +19,8 @@ use serde::Serialize;
 use super::{JSON, failed};
 use crate::master::Master;
 
-const TOTAL: &str = "x-total-count";
+/// How many there are, on all pages.
+pub(in crate::web) const TOTAL: &str = "x-total-count";
 
 /// One path and verb.
 pub(super) struct Endpoint {

@@ -71,6 +71,8 @@ async fn hosts_methods_and_probes_are_answered_as_documented() {
         ("GET /healthz HTTP/1.0\r\n\r\n", "200"),
         ("GET /%2e%2e/healthz HTTP/1.1\r\nHost: attacker.example\r\n\r\n", "421"),
         ("GET / HTTP/1.1\r\nConnection: close\r\n\r\n", "400"),
+        ("GET /%ff HTTP/1.1\r\nHost: h1\r\n\r\n", "400"),
+        ("GET /%c3%bc%zz HTTP/1.1\r\nHost: h1\r\nConnection: close\r\n\r\n", "404"),
         ("DELETE / HTTP/1.1\r\nHost: h1\r\nConnection: close\r\n\r\n", "405"),
         ("GET /length HTTP/1.1\r\nHost: h1\r\nConnection: close\r\n\r\n", "405"),
         // The preface of HTTP/2: its sender could not read an answer in HTTP/1.1, so the connection is closed.
