@@ -17,7 +17,7 @@ JOBS = os.environ.get("LAKE_JOBS", "/jobs")
 
 # A task that is killed in Airflow ends its run. `wait` returns with the job's exit code, which the retries follow.
 COMMAND = """
-for id in {{ submissions(ti) }}; do
+for id in {{ submissions(ti, dag_run) }}; do
     lake-submit --output json --status "$id" 2>/dev/null | grep -qE '"state": "(FAILED|KILLED|ERROR)"' || break
 done
 trap 'lake-submit --kill "$id"; exit 7' TERM
@@ -26,11 +26,12 @@ wait $!
 """
 
 
-def submissions(ti):
+def submissions(ti, dag_run):
     """The ids of a task's runs, the first for its first try."""
     # Clearing a task raises its `max_tries` to as many as were used and its retries on top of them.
     used_before_clearing = ti.max_tries - ti.task.retries
-    name = f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}/{used_before_clearing}"
+    # A run of Airflow that is deleted and made again has the same name, and another start.
+    name = f"{ti.dag_id}/{ti.run_id}/{dag_run.start_date}/{ti.task_id}/{ti.map_index}/{used_before_clearing}"
     return " ".join(str(uuid.uuid5(uuid.NAMESPACE_OID, f"{name}/{number}")) for number in range(1, 10))
 
 
