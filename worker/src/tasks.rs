@@ -5,6 +5,7 @@
 //! when the last of its streams is gone.
 
 mod attempt;
+mod brake;
 mod clients;
 mod compute;
 mod failure;

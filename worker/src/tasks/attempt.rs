@@ -21,10 +21,10 @@ use tracing::field::Empty;
 
 use super::clients::Clients;
 use super::failure::Failed;
-use super::operators;
 use super::probe::{Counters, ProbeExec, Watch};
 use super::query::Query;
 use super::result::{self, Rows};
+use super::{brake, operators};
 use crate::flight::ticket::ResultTicket;
 use crate::workdir::WorkDir;
 
@@ -118,7 +118,7 @@ async fn write_shuffle(
     for partition in &attempt.launch.output_partitions {
         outputs.push(index(*partition, "output partition")?);
     }
-    let probed = put_probe_below(plan, watch).map_err(|error| Failed::of_writer(error, &shuffle))?;
+    let probed = put_probe_below(plan, watch, &attempt.stop).map_err(|error| Failed::of_writer(error, &shuffle))?;
     let pool: Arc<dyn BallistaClientPool> = attempt.clients.clone();
     let stage = DefaultExecutionEngine::with_client_pool(pool)
         .create_query_stage_exec(
@@ -163,6 +163,7 @@ async fn collect_rows(
 ) -> Result<Output, Failed> {
     let shuffle = attempt.work.shuffle();
     let readable = open_readers(plan, &path_text(&shuffle)?, &attempt.clients)
+        .and_then(|plan| brake::put(plan, &attempt.stop))
         .map_err(|error| Failed::of_writer(error, &shuffle))?;
     let root: Arc<dyn ExecutionPlan> = Arc::new(ProbeExec::new(readable, watch.clone()));
     let file = attempt.work.result_file(&attempt.query.id, attempt.stage, attempt.number);
@@ -198,13 +199,14 @@ fn blame(watch: &Watch, error: DataFusionError, directory: &Path) -> Failed {
 fn put_probe_below(
     writer: Arc<dyn ExecutionPlan>,
     watch: &Arc<Watch>,
+    stop: &CancellationToken,
 ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
     let children = writer.children();
     let [child] = children.as_slice() else {
         let found = writer.name().to_owned();
         return Err(DataFusionError::Internal(format!("expected a shuffle writer at the plan's root, found {found}")));
     };
-    let probe = Arc::new(ProbeExec::new(Arc::clone(child), watch.clone()));
+    let probe = Arc::new(ProbeExec::new(brake::put(Arc::clone(child), stop)?, watch.clone()));
     writer.with_new_children(vec![probe])
 }
 

@@ -6,10 +6,12 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::MetricsSet;
 use lake_proto::v1::{OperatorMetrics, TaskMetrics};
 
+use super::brake;
+
 /// Larger plans are not told operator by operator: each task would send them.
 const MOST_OPERATORS: usize = 500;
 
-/// Figures of the plan from its root on, inputs after their consumer. Probe and shuffle writer are not part of it, so that
+/// Figures of the plan from its root on, inputs after their consumer. Probe, brakes and shuffle writer are not part of it, so that
 /// the operators are those of the master's plan of the stage.
 pub(super) fn figures(plan: &Arc<dyn ExecutionPlan>) -> TaskMetrics {
     let mut figures = TaskMetrics::default();
@@ -21,6 +23,10 @@ pub(super) fn figures(plan: &Arc<dyn ExecutionPlan>) -> TaskMetrics {
 }
 
 fn collect(plan: &Arc<dyn ExecutionPlan>, figures: &mut TaskMetrics) {
+    if plan.name() == brake::NAME {
+        plan.children().into_iter().for_each(|child| collect(child, figures));
+        return;
+    }
     let metrics = plan.metrics().unwrap_or_default();
     let operator = OperatorMetrics {
         name: plan.name().to_owned(),
