@@ -81,6 +81,8 @@ enum Line<'a> {
 /// Those of compression into memory and of serialisation: none that depends on what is in the record.
 pub fn encode(record: &ApplicationRecord) -> std::io::Result<Vec<u8>> {
     let mut out = zstd::stream::write::Encoder::new(Vec::new(), LEVEL)?;
+    // A wrong byte may stand for other lines that can be read.
+    out.include_checksum(true)?;
     let mut lines = 0;
     let mut put = |line: Line<'_>| -> std::io::Result<()> {
         serde_json::to_writer(&mut out, &line)?;
@@ -157,7 +159,8 @@ fn read(bytes: &[u8], until: Until) -> Result<ApplicationRecord, Unreadable> {
     let mut has_summary = false;
     while let Some((kind, content)) = lines.next() {
         if kind == "end" || (until == Until::Queries && kind == "query") {
-            record.origin = Origin::History;
+            let is_sound = kind != "end" || lines.is_at_the_end();
+            record.origin = if is_sound { Origin::History } else { Origin::Damaged };
             break;
         }
         has_summary |= kind == "summary";
@@ -199,6 +202,11 @@ impl<'a> Lines<'a> {
     fn new(bytes: &'a [u8]) -> std::io::Result<Self> {
         let decoder = zstd::stream::read::Decoder::new(bytes)?;
         Ok(Self { reader: BufReader::new(decoder), line: Vec::new(), left: MOST_BYTES })
+    }
+
+    /// Whether nothing follows, and the checksum is right where there is one.
+    fn is_at_the_end(&mut self) -> bool {
+        matches!(self.reader.read(&mut [0]), Ok(0))
     }
 
     fn next(&mut self) -> Option<(String, Box<RawValue>)> {
