@@ -5,13 +5,15 @@
 //! rows again), [`worklist`] (the only leaf our scans stand on), [`source`] and [`delta`] (what is read and written),
 //! [`codec`] (plan nodes to bytes and back), [`runner`] (where a plan runs: this process or the cluster), [`driver`]
 //! (steps in order, commits, results), [`error`] (classes that survive what others wrap them in, and messages in our
-//! words), [`malformed`] (how records that do not parse are counted), `sql_type` (types in messages).
+//! words), [`malformed`] (how records that do not parse are counted), [`flow`] (rows, bytes and time of nodes that read and
+//! write stores), `sql_type` (types in messages).
 //! Never here: HTTP, raft.
 
 pub mod codec;
 pub mod delta;
 pub mod driver;
 pub mod error;
+pub mod flow;
 pub mod malformed;
 mod moment;
 mod plain_text;

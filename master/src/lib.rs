@@ -15,6 +15,7 @@ mod leader;
 mod liveness;
 mod master;
 pub mod operate;
+pub mod program;
 mod progress;
 mod records;
 mod reign;

@@ -349,11 +349,11 @@ fn status(task: &TaskRef, outcome: Outcome, metrics: TaskMetrics) -> TaskStatus 
     TaskStatus { seq: 0, task: Some(task.clone()), outcome: Some(outcome), metrics: Some(metrics) }
 }
 
-/// What the attempt's streams have counted, beside what its plan has `told`.
+/// What the attempt's streams have counted, together with what its plan has `told`: either counts, never both.
 fn metrics(counters: &Counters, started: Instant, told: TaskMetrics) -> TaskMetrics {
     TaskMetrics {
-        rows: counters.rows(),
-        bytes: counters.bytes(),
+        rows: counters.rows().saturating_add(told.rows),
+        bytes: counters.bytes().saturating_add(told.bytes),
         elapsed_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         ..told
     }

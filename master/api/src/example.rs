@@ -197,6 +197,8 @@ pub(crate) fn attempt(task: u32, number: u64, state: AttemptState) -> AttemptRec
             shuffle_read_bytes: 40,
             shuffle_write_rows: elapsed_ms,
             shuffle_write_bytes: 20 * elapsed_ms,
+            input_rows: 5,
+            input_bytes: 50,
         },
         ..AttemptRecord::default()
     }

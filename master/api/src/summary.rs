@@ -66,9 +66,9 @@ pub struct TaskMetricDistributions {
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct InputMetricDistributions {
-    /// Not measured by attempt.
+    /// Bytes that scans read of stores and databases.
     pub bytes_read: Vec<f64>,
-    /// Not measured by attempt.
+    /// Rows that scans gave.
     pub records_read: Vec<f64>,
 }
 
@@ -158,7 +158,10 @@ pub fn of(
         peak_execution_memory: none(),
         memory_bytes_spilled: none(),
         disk_bytes_spilled: at(&|attempt| attempt.totals.spilled_bytes),
-        input_metrics: InputMetricDistributions { bytes_read: none(), records_read: none() },
+        input_metrics: InputMetricDistributions {
+            bytes_read: at(&|attempt| attempt.totals.input_bytes),
+            records_read: at(&|attempt| attempt.totals.input_rows),
+        },
         output_metrics: OutputMetricDistributions {
             bytes_written: at(&|attempt| output(attempt.totals.bytes)),
             records_written: at(&|attempt| output(attempt.totals.rows)),

@@ -120,6 +120,8 @@ pub(crate) fn attempt(task: u32, state: AttemptState) -> AttemptRecord {
             shuffle_read_bytes: 2_048,
             shuffle_write_rows: 900,
             shuffle_write_bytes: 4_096,
+            input_rows: 20,
+            input_bytes: 8_192,
         },
         failure: matches!(state, AttemptState::Failed).then(fault),
     }

@@ -141,9 +141,9 @@ pub struct AttemptRecord {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct AttemptTotals {
-    /// Rows it gave.
+    /// Rows it gave, or wrote into a table.
     pub rows: u64,
-    /// Their bytes in memory.
+    /// Their bytes in memory, or those of the files that it wrote.
     pub bytes: u64,
     /// Time on the worker.
     pub elapsed_ms: u64,
@@ -157,6 +157,10 @@ pub struct AttemptTotals {
     pub shuffle_write_rows: u64,
     /// Bytes of its shuffle files.
     pub shuffle_write_bytes: u64,
+    /// Rows that its scans read of stores and databases.
+    pub input_rows: u64,
+    /// Bytes that its scans read of stores and databases.
+    pub input_bytes: u64,
 }
 
 impl StageRecord {
@@ -207,6 +211,8 @@ impl AttemptTotals {
             (&mut self.shuffle_read_bytes, other.shuffle_read_bytes),
             (&mut self.shuffle_write_rows, other.shuffle_write_rows),
             (&mut self.shuffle_write_bytes, other.shuffle_write_bytes),
+            (&mut self.input_rows, other.input_rows),
+            (&mut self.input_bytes, other.input_bytes),
         ];
         for (sum, more) in fields {
             *sum = sum.saturating_add(more);

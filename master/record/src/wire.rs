@@ -17,6 +17,8 @@ impl From<&v1::TaskMetrics> for AttemptTotals {
             shuffle_read_bytes: metrics.shuffle_read_bytes,
             shuffle_write_rows: metrics.shuffle_write_rows,
             shuffle_write_bytes: metrics.shuffle_write_bytes,
+            input_rows: metrics.input_rows,
+            input_bytes: metrics.input_bytes,
         }
     }
 }

@@ -8,7 +8,7 @@ use lake_tests::fixture::project;
 use serde_json::Value;
 
 /// Normal dependencies between our crates. A new edge needs a decision record in docs/adr.
-const ALLOWED: [(&str, &[&str]); 18] = [
+const ALLOWED: [(&str, &[&str]); 19] = [
     ("lake-proto", &[]),
     ("lake-web", &[]),
     ("lake-http", &["lake-proto"]),
@@ -45,6 +45,7 @@ const ALLOWED: [(&str, &[&str]); 18] = [
     ),
     ("lake-worker", &["lake-proto", "lake-web", "lake-http", "lake-engine", "lake-metrics", "lake-telemetry"]),
     ("lake-client", &["lake-proto", "lake-job", "lake-engine", "lake-telemetry"]),
+    ("lake", &["lake-client", "lake-master", "lake-worker"]),
     ("lake-bench", &["lake-proto", "lake-job", "lake-engine", "lake-record"]),
 ];
 

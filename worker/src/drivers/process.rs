@@ -20,7 +20,7 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::host;
+use crate::{host, program};
 
 const LOOK_AT_MEMORY: Duration = Duration::from_millis(250);
 const LEAST_OVERHEAD: u64 = 64 << 20;
@@ -63,7 +63,7 @@ impl Process {
     /// # Errors
     /// `unavailable`, `resource` or `denied` when it cannot be started.
     pub(super) fn start(
-        program: &Path,
+        executable: &Path,
         arguments: &[OsString],
         launch: &LaunchDriver,
         directory: &Path,
@@ -74,12 +74,13 @@ impl Process {
                 None | Some(ErrorClass::NotFound) => ErrorClass::Unavailable,
                 Some(class) => class,
             };
-            let what = format!("cannot start {} in {}: {error}", program.display(), directory.display());
+            let what = format!("cannot start {} in {}: {error}", executable.display(), directory.display());
             Fault::new(class, "driver-start", what)
         };
         let spawned = || {
             fs::create_dir_all(directory)?;
-            Command::new(program)
+            Command::new(executable)
+                .arg0(program::NAME)
                 .args(arguments)
                 .current_dir(directory)
                 .env("LAKE_DRIVER_ID", &launch.driver_id)

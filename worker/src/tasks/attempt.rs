@@ -57,7 +57,7 @@ impl Attempt {
 #[derive(Debug)]
 pub(super) struct Output {
     pub(super) done: TaskDone,
-    /// What its plan has done; rows, bytes and time are not in it.
+    /// What its plan has done. Rows and bytes are only those that it wrote into a table; time is not in it.
     pub(super) metrics: TaskMetrics,
 }
 
@@ -118,7 +118,7 @@ async fn write_shuffle(
     for partition in &attempt.launch.output_partitions {
         outputs.push(index(*partition, "output partition")?);
     }
-    let probed = put_probe_below(plan, watch, &attempt.stop).map_err(|error| Failed::of_writer(error, &shuffle))?;
+    let probed = put_probe_below(plan, watch).map_err(|error| Failed::of_writer(error, &shuffle))?;
     let pool: Arc<dyn BallistaClientPool> = attempt.clients.clone();
     let stage = DefaultExecutionEngine::with_client_pool(pool)
         .create_query_stage_exec(
@@ -163,7 +163,7 @@ async fn collect_rows(
 ) -> Result<Output, Failed> {
     let shuffle = attempt.work.shuffle();
     let readable = open_readers(plan, &path_text(&shuffle)?, &attempt.clients)
-        .and_then(|plan| brake::put(plan, &attempt.stop))
+        .and_then(brake::put)
         .map_err(|error| Failed::of_writer(error, &shuffle))?;
     let root: Arc<dyn ExecutionPlan> = Arc::new(ProbeExec::new(readable, watch.clone()));
     let file = attempt.work.result_file(&attempt.query.id, attempt.stage, attempt.number);
@@ -199,14 +199,13 @@ fn blame(watch: &Watch, error: DataFusionError, directory: &Path) -> Failed {
 fn put_probe_below(
     writer: Arc<dyn ExecutionPlan>,
     watch: &Arc<Watch>,
-    stop: &CancellationToken,
 ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
     let children = writer.children();
     let [child] = children.as_slice() else {
         let found = writer.name().to_owned();
         return Err(DataFusionError::Internal(format!("expected a shuffle writer at the plan's root, found {found}")));
     };
-    let probe = Arc::new(ProbeExec::new(brake::put(Arc::clone(child), stop)?, watch.clone()));
+    let probe = Arc::new(ProbeExec::new(brake::put(Arc::clone(child))?, watch.clone()));
     writer.with_new_children(vec![probe])
 }
 

@@ -1,125 +1,37 @@
-//! The node that is put over joins that make many rows of few: it stops the work when told. Pure.
+//! Where a plan lets its task be stopped: at joins that make many rows of few. Pure.
 //!
 //! Such a join, and a filter over it that lets nothing pass, can be busy for hours without waiting for anything: nobody
-//! above gets a batch, so nobody above can stop it. Between their batches this node is asked.
+//! above gets a batch, so nobody above can stop it. A cooperative node over it gives the thread up from time to time, and
+//! then the probe at the root sees that it was told to stop.
 
-use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::error::{DataFusionError, Result};
-use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions};
-use futures::{Stream, StreamExt};
-use tokio_util::sync::CancellationToken;
-
-use super::probe::cancelled;
-
-/// Its name, by which figures leave it out.
-pub(super) const NAME: &str = "BrakeExec";
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::error::Result;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::coop::CooperativeExec;
 
 /// The plan with a brake over each of its joins.
 ///
 /// # Errors
 /// Those of nodes that are made anew with other inputs.
-pub(super) fn put(plan: Arc<dyn ExecutionPlan>, stop: &CancellationToken) -> Result<Arc<dyn ExecutionPlan>> {
-    let braked = plan.transform(|node| {
-        if node.name().ends_with("JoinExec") {
-            return Ok(Transformed::yes(Arc::new(BrakeExec { input: node, stop: stop.clone() }) as Arc<_>));
+pub(super) fn put(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    let braked = plan.transform_up(|node| {
+        if is_join(&node) {
+            return Ok(Transformed::yes(Arc::new(CooperativeExec::new(node)) as Arc<_>));
         }
         Ok(Transformed::no(node))
     })?;
     Ok(braked.data)
 }
 
-/// The node. Properties and rows are its input's.
-#[derive(Debug)]
-struct BrakeExec {
-    input: Arc<dyn ExecutionPlan>,
-    stop: CancellationToken,
+/// Whether the node is a brake. Planners put cooperative nodes over leaves only.
+pub(super) fn is_one(node: &Arc<dyn ExecutionPlan>) -> bool {
+    node.downcast_ref::<CooperativeExec>().is_some_and(|node| is_join(node.input()))
 }
 
-impl DisplayAs for BrakeExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(NAME)
-    }
-}
-
-impl ExecutionPlan for BrakeExec {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        self.input.properties()
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
-    }
-
-    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
-        vec![false]
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        match (children.pop(), children.is_empty()) {
-            (Some(input), true) => Ok(Arc::new(Self { input, stop: self.stop.clone() })),
-            _ => Err(DataFusionError::Internal(format!("{NAME} has exactly one child"))),
-        }
-    }
-
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        use datafusion::physical_plan::execution_plan::ChildrenPropertiesMode;
-        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
-    }
-
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let input = self.input.execute(partition, context)?;
-        Ok(Box::pin(BrakeStream { input, stop: self.stop.clone() }))
-    }
-}
-
-struct BrakeStream {
-    input: SendableRecordBatchStream,
-    stop: CancellationToken,
-}
-
-impl Stream for BrakeStream {
-    type Item = Result<RecordBatch>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.stop.is_cancelled() {
-            return Poll::Ready(Some(Err(cancelled().into())));
-        }
-        self.input.poll_next_unpin(cx)
-    }
-}
-
-impl RecordBatchStream for BrakeStream {
-    fn schema(&self) -> SchemaRef {
-        self.input.schema()
-    }
+fn is_join(node: &Arc<dyn ExecutionPlan>) -> bool {
+    node.name().ends_with("JoinExec")
 }
 
 #[cfg(test)]
@@ -128,8 +40,10 @@ mod tests {
 
     use datafusion::physical_plan::collect;
     use datafusion::prelude::SessionContext;
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
+    use crate::tasks::probe::{Counters, ProbeExec, Watch};
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_join_under_a_filter_that_lets_nothing_pass_ends_when_told() {
@@ -137,12 +51,15 @@ mod tests {
         let sql =
             "SELECT * FROM generate_series(1, 10000000) a(x), generate_series(1, 10000000) b(y) WHERE x * y % 7 = 8";
         let plan = session.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
-        let stop = CancellationToken::new();
-        let running = tokio::spawn(collect(put(plan, &stop).unwrap(), session.task_ctx()));
+        let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
+        let watch = Watch::new(stop.clone(), Arc::new(Counters::default()), ended.clone().drop_guard());
+        let probed = Arc::new(ProbeExec::new(put(plan).unwrap(), Arc::new(watch)));
+        let running = tokio::spawn(collect(probed, session.task_ctx()));
         // It is busy, or not yet: both must end.
         tokio::task::yield_now().await;
         stop.cancel();
-        let ended = tokio::time::timeout(Duration::from_secs(60), running).await.unwrap().unwrap();
-        assert!(ended.unwrap_err().to_string().contains("told to stop"));
+        let result = tokio::time::timeout(Duration::from_secs(60), running).await.unwrap().unwrap();
+        assert!(result.unwrap_err().to_string().contains("told to stop"));
+        tokio::time::timeout(Duration::from_secs(60), ended.cancelled()).await.unwrap();
     }
 }

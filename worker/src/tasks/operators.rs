@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::MetricsSet;
+use lake_engine::flow;
 use lake_proto::v1::{OperatorMetrics, TaskMetrics};
 
 use super::brake;
@@ -11,8 +12,8 @@ use super::brake;
 /// Larger plans are not told operator by operator: each task would send them.
 const MOST_OPERATORS: usize = 500;
 
-/// Figures of the plan from its root on, inputs after their consumer. Probe, brakes and shuffle writer are not part of it, so that
-/// the operators are those of the master's plan of the stage.
+/// Figures of the plan from its root on, inputs after their consumer. Probe, brakes and shuffle writer are not part of it,
+/// so that the operators are those of the master's plan of the stage. Rows and bytes are those that it wrote into a table.
 pub(super) fn figures(plan: &Arc<dyn ExecutionPlan>) -> TaskMetrics {
     let mut figures = TaskMetrics::default();
     collect(plan, &mut figures);
@@ -23,7 +24,7 @@ pub(super) fn figures(plan: &Arc<dyn ExecutionPlan>) -> TaskMetrics {
 }
 
 fn collect(plan: &Arc<dyn ExecutionPlan>, figures: &mut TaskMetrics) {
-    if plan.name() == brake::NAME {
+    if brake::is_one(plan) {
         plan.children().into_iter().for_each(|child| collect(child, figures));
         return;
     }
@@ -39,6 +40,14 @@ fn collect(plan: &Arc<dyn ExecutionPlan>, figures: &mut TaskMetrics) {
         let decoded = metrics.sum_by_name("decoded_bytes").map(|bytes| bytes.as_usize());
         figures.shuffle_read_rows = figures.shuffle_read_rows.saturating_add(operator.output_rows);
         figures.shuffle_read_bytes = figures.shuffle_read_bytes.saturating_add(number(decoded));
+    }
+    if let Some(read) = flow::read(plan.as_ref()) {
+        figures.input_rows = figures.input_rows.saturating_add(read.rows);
+        figures.input_bytes = figures.input_bytes.saturating_add(read.bytes);
+    }
+    if let Some(written) = flow::written(plan.as_ref()) {
+        figures.rows = figures.rows.saturating_add(written.rows);
+        figures.bytes = figures.bytes.saturating_add(written.bytes);
     }
     figures.spilled_bytes = figures.spilled_bytes.saturating_add(operator.spilled_bytes);
     if figures.operators.len() <= MOST_OPERATORS {

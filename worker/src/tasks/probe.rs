@@ -23,6 +23,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions};
 use futures::{Stream, StreamExt};
 use lake_engine::EngineError;
+use lake_engine::delta::is_actions;
 use lake_proto::ErrorClass;
 use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
 
@@ -34,7 +35,7 @@ pub(super) struct Counters {
 }
 
 impl Counters {
-    /// Rows that left the attempt's plan.
+    /// Rows that left the attempt's plan; those of a write, which describe files, do not count.
     pub(super) fn rows(&self) -> u64 {
         self.rows.load(Ordering::Relaxed)
     }
@@ -42,6 +43,12 @@ impl Counters {
     /// Their bytes in memory.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    fn add(&self, batch: &RecordBatch) {
+        let number = |figure: usize| u64::try_from(figure).unwrap_or(u64::MAX);
+        self.rows.fetch_add(number(batch.num_rows()), Ordering::Relaxed);
+        self.bytes.fetch_add(number(batch.get_array_memory_size()), Ordering::Relaxed);
     }
 }
 
@@ -158,6 +165,7 @@ impl ExecutionPlan for ProbeExec {
             schema: input.schema(),
             input: Some(input),
             cancelled: Box::pin(self.watch.stop.clone().cancelled_owned()),
+            counters: (!is_actions(&self.input.schema())).then(|| self.watch.counters.clone()),
             watch: self.watch.clone(),
         }))
     }
@@ -168,6 +176,7 @@ struct ProbeStream {
     // Gone after the end, an error, a panic or a cancel: whatever it holds is freed at once.
     input: Option<SendableRecordBatchStream>,
     cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
+    counters: Option<Arc<Counters>>,
     watch: Arc<Watch>,
 }
 
@@ -192,10 +201,9 @@ impl Stream for ProbeStream {
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Ok(batch))) => {
-                let rows = u64::try_from(batch.num_rows()).unwrap_or(u64::MAX);
-                let bytes = u64::try_from(batch.get_array_memory_size()).unwrap_or(u64::MAX);
-                this.watch.counters.rows.fetch_add(rows, Ordering::Relaxed);
-                this.watch.counters.bytes.fetch_add(bytes, Ordering::Relaxed);
+                if let Some(counters) = &this.counters {
+                    counters.add(&batch);
+                }
                 Poll::Ready(Some(Ok(batch)))
             }
             Poll::Ready(Some(Err(error))) => {

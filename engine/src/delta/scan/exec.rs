@@ -16,7 +16,7 @@ use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::filter_pushdown::{
     ChildPushdownResult, FilterPushdownPhase, FilterPushdownPropagation, PushedDown,
 };
-use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
+use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties,
@@ -29,6 +29,7 @@ use super::pieces::Piece;
 use super::reader::Reader;
 use crate::codec::{Expressions, WireNode};
 use crate::delta::wire;
+use crate::flow::{self, Metered};
 use crate::{EngineError, worklist};
 
 /// Reads the data files named by its child's rows. Partition `i` reads the pieces of the child's partition `i`, so
@@ -149,7 +150,12 @@ impl ExecutionPlan for DeltaFilesScanExec {
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let mut work = self.input.execute(partition, context.clone())?;
-        let reader = Reader { layout: self.layout.clone(), predicate: self.predicate.clone(), limit: self.limit };
+        let reader = Reader {
+            layout: self.layout.clone(),
+            predicate: self.predicate.clone(),
+            limit: self.limit,
+            bytes: MetricBuilder::new(&self.metrics).counter(flow::READ_BYTES, partition),
+        };
         let opening = async move {
             let mut pieces: Vec<Piece> = Vec::new();
             while let Some(batch) = work.try_next().await? {
@@ -159,15 +165,11 @@ impl ExecutionPlan for DeltaFilesScanExec {
             Ok::<_, datafusion::error::DataFusionError>(futures::stream::iter(streams).flatten())
         };
         let layout = self.layout.clone();
-        let metrics = BaselineMetrics::new(&self.metrics, partition);
-        let rows = futures::stream::once(opening).try_flatten().map(move |batch| {
-            let timer = metrics.elapsed_compute().timer();
-            let batch = layout.rename(&batch?)?;
-            timer.done();
-            metrics.record_output(batch.num_rows());
-            Ok(batch)
-        });
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.layout.output.clone(), rows)))
+        let rows = futures::stream::once(opening)
+            .try_flatten()
+            .map(move |batch| batch.and_then(|batch| layout.rename(&batch)));
+        let rows = RecordBatchStreamAdapter::new(self.layout.output.clone(), rows);
+        Ok(Metered::new(Box::pin(rows), BaselineMetrics::new(&self.metrics, partition)))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {

@@ -15,6 +15,7 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr_adapter::PhysicalExprAdapterFactory;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::metrics::Count;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::{StreamExt, TryStreamExt};
 use lake_proto::ErrorClass;
@@ -42,6 +43,8 @@ pub(super) struct Reader {
     pub(super) predicate: Option<Arc<dyn PhysicalExpr>>,
     /// Rows wanted at most.
     pub(super) limit: Option<usize>,
+    /// Bytes read of data files; footers are not among them.
+    pub(super) bytes: Count,
 }
 
 impl Reader {
@@ -79,7 +82,7 @@ impl Reader {
         }
         let mut streams = Vec::with_capacity(scans.len());
         for (store, files) in scans {
-            streams.push(self.scan(Readers::new(store, cache.clone()), files, context)?);
+            streams.push(self.scan(Readers::new(store, cache.clone(), self.bytes.clone()), files, context)?);
         }
         Ok(streams)
     }

@@ -13,7 +13,7 @@ use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFacto
 use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
 use datafusion::error::Result;
 use datafusion::execution::cache::cache_manager::FileMetadataCache;
-use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
+use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use lake_proto::ErrorClass;
@@ -35,12 +35,14 @@ pub(super) struct Readers {
     store: Arc<dyn ObjectStore>,
     cache: Arc<FileMetadataCache>,
     inner: CachedParquetFileReaderFactory,
+    bytes: Count,
 }
 
 impl Readers {
-    pub(super) fn new(store: Arc<dyn ObjectStore>, cache: Arc<FileMetadataCache>) -> Self {
+    /// What is read of data files is added to `bytes`.
+    pub(super) fn new(store: Arc<dyn ObjectStore>, cache: Arc<FileMetadataCache>, bytes: Count) -> Self {
         let inner = CachedParquetFileReaderFactory::new(store.clone(), cache.clone());
-        Self { store, cache, inner }
+        Self { store, cache, inner, bytes }
     }
 }
 
@@ -53,7 +55,8 @@ impl ParquetFileReaderFactory for Readers {
         metrics: &ExecutionPlanMetricsSet,
     ) -> Result<Box<dyn AsyncFileReader + Send>> {
         let inner = self.inner.create_reader(partition, file.clone(), size_hint, metrics)?;
-        Ok(Box::new(Reader { inner, file, size_hint, store: self.store.clone(), cache: self.cache.clone() }))
+        let (store, cache, read) = (self.store.clone(), self.cache.clone(), self.bytes.clone());
+        Ok(Box::new(Reader { inner, file, size_hint, store, cache, read }))
     }
 }
 
@@ -63,6 +66,7 @@ struct Reader {
     size_hint: Option<usize>,
     store: Arc<dyn ObjectStore>,
     cache: Arc<FileMetadataCache>,
+    read: Count,
 }
 
 /// A failure to read the data file that the log describes by `meta`, with its name. A file of another size than the log
@@ -89,7 +93,10 @@ impl AsyncFileReader for Reader {
     fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, ParquetResult<Bytes>> {
         async move {
             match self.inner.get_bytes(range).await {
-                Ok(bytes) => Ok(bytes),
+                Ok(bytes) => {
+                    self.read.add(bytes.len());
+                    Ok(bytes)
+                }
                 Err(error) => Err(failed(self.store.as_ref(), &self.file.object_meta, error.into()).await),
             }
         }
@@ -99,7 +106,10 @@ impl AsyncFileReader for Reader {
     fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, ParquetResult<Vec<Bytes>>> {
         async move {
             match self.inner.get_byte_ranges(ranges).await {
-                Ok(bytes) => Ok(bytes),
+                Ok(parts) => {
+                    self.read.add(parts.iter().map(Bytes::len).sum());
+                    Ok(parts)
+                }
                 Err(error) => Err(failed(self.store.as_ref(), &self.file.object_meta, error.into()).await),
             }
         }

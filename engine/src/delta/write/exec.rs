@@ -10,7 +10,7 @@ use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, EvaluationType};
-use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
+use datafusion::physical_plan::metrics::{BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties,
@@ -20,12 +20,12 @@ use serde::{Deserialize, Serialize};
 
 use super::align::Alignment;
 use super::checks::{Checks, not_null};
-use super::outcome::{SCHEMA, answer};
+use super::outcome::{SCHEMA, answer, rows_of};
 use super::sink::Sink;
 use super::{Check, CheckKind, Target, WriteSpec};
 use crate::codec::{Expressions, WireNode};
 use crate::delta::wire;
-use crate::{EngineError, malformed};
+use crate::{EngineError, flow, malformed};
 
 /// Writes the rows of its child into new data files of a table and gives one batch of actions per partition. A
 /// repeat writes other files: only the actions of one attempt per partition may be committed.
@@ -111,6 +111,7 @@ impl ExecutionPlan for DeltaWriteExec {
             target: self.spec.target.clone(),
             input: self.input.clone(),
             metrics: BaselineMetrics::new(&self.metrics, partition),
+            written_bytes: MetricBuilder::new(&self.metrics).counter(flow::WRITTEN_BYTES, partition),
         };
         let answer = futures::stream::once(async move { Ok(task.run(rows).await?) });
         Ok(Box::pin(RecordBatchStreamAdapter::new(SCHEMA.clone(), answer)))
@@ -132,30 +133,35 @@ struct Task {
     target: Target,
     /// Whose scans have counted what did not parse.
     input: Arc<dyn ExecutionPlan>,
+    /// Rows are those in files: what people ask of a write, while its answer is for the driver alone.
     metrics: BaselineMetrics,
+    written_bytes: Count,
 }
 
 impl Task {
     async fn run(mut self, mut rows: SendableRecordBatchStream) -> crate::Result<RecordBatch> {
         let mut received = 0;
+        let elapsed = self.metrics.elapsed_compute().clone();
         while let Some(batch) = rows.try_next().await? {
             received += batch.num_rows() as u64;
-            let elapsed = self.metrics.elapsed_compute().clone();
             let _timer = elapsed.timer();
             self.take(&batch).await?;
         }
         // Sorts and windows below hold their memory until their stream is gone, and finishing files takes a while.
         drop(rows);
         lake_proto::point::reached("task-before-close");
+        let _timer = elapsed.timer();
         let adds = if self.checks.failed() {
             self.sink.abort().await;
             Vec::new()
         } else {
             self.sink.close().await?
         };
-        let answer = answer(&adds, received, &self.checks, &malformed::found(&self.input))?;
-        self.metrics.record_output(answer.num_rows());
-        Ok(answer)
+        for add in &adds {
+            self.metrics.record_output(usize::try_from(rows_of(add)).unwrap_or(usize::MAX));
+            self.written_bytes.add(usize::try_from(add.size).unwrap_or(0));
+        }
+        answer(&adds, received, &self.checks, &malformed::found(&self.input))
     }
 
     async fn take(&mut self, batch: &RecordBatch) -> crate::Result<()> {

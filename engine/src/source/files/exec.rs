@@ -30,6 +30,7 @@ use super::listing::display_name;
 use super::pieces::{Part, Piece};
 use super::text::{TextPlan, column_names};
 use super::{avro, json, parquet};
+use crate::flow::{self, Metered};
 use crate::malformed::{Malformed, Tally};
 use crate::stores::Stores;
 use crate::{EngineError, Result, worklist};
@@ -169,7 +170,7 @@ impl ExecutionPlan for FilesScanExec {
             scan: self.scan.clone(),
             stores: Stores::of(&context)?,
             batch_rows: context.session_config().batch_size(),
-            scanned: MetricBuilder::new(&self.metrics).counter("bytes_scanned", partition),
+            scanned: MetricBuilder::new(&self.metrics).counter(flow::READ_BYTES, partition),
             context: context.clone(),
             footer: Arc::default(),
             tally: self.tally.clone(),
@@ -186,13 +187,9 @@ impl ExecutionPlan for FilesScanExec {
                 async move { reader.open(piece).await }
             })
             .try_flatten();
-        let metrics = BaselineMetrics::new(&self.metrics, partition);
-        let batches = limited(batches.boxed(), self.scan.spec.fetch).inspect(move |batch| {
-            if let Ok(batch) = batch {
-                metrics.record_output(batch.num_rows());
-            }
-        });
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches.map_err(DataFusionError::from))))
+        let batches = limited(batches.boxed(), self.scan.spec.fetch).map_err(DataFusionError::from);
+        let batches = RecordBatchStreamAdapter::new(self.schema(), batches);
+        Ok(Metered::new(Box::pin(batches), BaselineMetrics::new(&self.metrics, partition)))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {

@@ -27,6 +27,7 @@ use super::ranges::Piece;
 use super::snapshot::Snapshot;
 use super::types::{Column, schema};
 use crate::codec::{Expressions, WireNode};
+use crate::flow::{self, Metered};
 use crate::stores::Stores;
 use crate::{EngineError, Result, worklist};
 
@@ -149,8 +150,7 @@ impl ExecutionPlan for PostgresScanExec {
             session: None,
             copy: None,
             decoder: Decoder::new(&self.spec.columns, context.session_config().batch_size()),
-            metrics: BaselineMetrics::new(&self.metrics, partition),
-            bytes: MetricBuilder::new(&self.metrics).counter("bytes_scanned", partition),
+            bytes: MetricBuilder::new(&self.metrics).counter(flow::READ_BYTES, partition),
             _snapshot: self.snapshot.clone(),
         };
         let batches = stream::try_unfold(reader, |mut reader| async move {
@@ -158,12 +158,10 @@ impl ExecutionPlan for PostgresScanExec {
                 Ok(batch) => batch,
                 Err(error) => return Err(error.within(format!("source '{}'", reader.spec.source)).into()),
             };
-            if batch.is_none() {
-                reader.metrics.done();
-            }
             Ok(batch.map(|batch| (batch, reader)))
         });
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches)))
+        let batches = RecordBatchStreamAdapter::new(self.schema(), batches);
+        Ok(Metered::new(Box::pin(batches), BaselineMetrics::new(&self.metrics, partition)))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
@@ -220,7 +218,6 @@ struct Reader {
     session: Option<Session>,
     copy: Option<Pin<Box<CopyOutStream>>>,
     decoder: Decoder,
-    metrics: BaselineMetrics,
     bytes: Count,
     _snapshot: Option<Arc<Snapshot>>,
 }
@@ -230,7 +227,7 @@ impl Reader {
     async fn next(&mut self) -> Result<Option<RecordBatch>> {
         loop {
             if self.read_copy().await? {
-                return self.batch().map(Some);
+                return self.decoder.batch().map(Some);
             }
             if let Some(piece) = self.waiting.pop_front() {
                 self.start(&piece).await?;
@@ -241,7 +238,7 @@ impl Reader {
             }
         }
         if !self.decoder.is_empty() {
-            return self.batch().map(Some);
+            return self.decoder.batch().map(Some);
         }
         if let Some(session) = self.session.take() {
             session.close().await;
@@ -279,14 +276,6 @@ impl Reader {
         self.copy = Some(Box::pin(copy));
         self.session = Some(session);
         Ok(())
-    }
-
-    fn batch(&mut self) -> Result<RecordBatch> {
-        let timer = self.metrics.elapsed_compute().clone();
-        let _timer = timer.timer();
-        let batch = self.decoder.batch()?;
-        self.metrics.record_output(batch.num_rows());
-        Ok(batch)
     }
 }
 

@@ -117,6 +117,8 @@ pub(crate) fn stage(number: u32, made: &Made, chance: &mut Chance) -> StageRecor
                 shuffle_read_bytes: if made.inputs.is_empty() { 0 } else { rows * 60 },
                 shuffle_write_rows: rows / 2,
                 shuffle_write_bytes: rows * 31,
+                input_rows: if made.inputs.is_empty() { rows } else { 0 },
+                input_bytes: if made.inputs.is_empty() { rows * 44 } else { 0 },
             },
             failure,
         });

@@ -16,10 +16,12 @@ struct Measure {
     least: u64,
 }
 
-const MEASURES: [Measure; 6] = [
+const MEASURES: [Measure; 8] = [
     Measure { name: "Time", figure: |totals| totals.elapsed_ms, words: duration, least: 1_000 },
     Measure { name: "Rows", figure: |totals| totals.rows, words: count, least: 10_000 },
     Measure { name: "Bytes", figure: |totals| totals.bytes, words: bytes, least: 1 << 20 },
+    Measure { name: "Rows scanned", figure: |totals| totals.input_rows, words: count, least: 10_000 },
+    Measure { name: "Bytes scanned", figure: |totals| totals.input_bytes, words: bytes, least: 1 << 20 },
     Measure { name: "Shuffle read", figure: |totals| totals.shuffle_read_bytes, words: bytes, least: 1 << 20 },
     Measure { name: "Shuffle written", figure: |totals| totals.shuffle_write_bytes, words: bytes, least: 1 << 20 },
     Measure { name: "Spilled", figure: |totals| totals.spilled_bytes, words: bytes, least: 1 << 20 },
