@@ -9,6 +9,7 @@ mod cut_off;
 mod drain;
 mod error_codes;
 mod faults;
+mod figures;
 mod fencing;
 mod ha_client;
 mod history;

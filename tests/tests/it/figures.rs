@@ -1,0 +1,108 @@
+//! What tasks tell of themselves: rows and bytes that they read and wrote, and the time it took, against what is in the table.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use lake_tests::cluster::Cluster;
+use lake_tests::fixture::{Workspace, numbers_csv};
+use lake_tests::http::get;
+use lake_tests::{DEADLINE, wait_for};
+use serde_json::{Value, json};
+
+const JOB: &str = r#"
+[[source]]
+name = "numbers"
+kind = "files"
+format = "csv"
+path = "numbers-*.csv"
+schema = { id = "bigint", bucket = "int", amount = "decimal(12,2)" }
+
+[[table]]
+name = "bronze.numbers"
+from = "numbers"
+mode = "overwrite"
+
+[[table]]
+name = "silver.even"
+mode = "overwrite"
+sql = "SELECT * FROM bronze.numbers WHERE id % 2 = 0"
+"#;
+const ROWS: u32 = 900;
+const WRITTEN: usize = FILES * ROWS as usize;
+const FILES: usize = 3;
+
+/// The only stage of the query that wrote `table`, once it has told its figures.
+fn stage_of(address: &str, root: &str, table: &str) -> Result<Value> {
+    wait_for("the figures of a writing stage", DEADLINE, || {
+        let stages: Vec<Value> = serde_json::from_str(&get(address, &format!("{root}/stages")).ok()?).ok()?;
+        let stage = stages.into_iter().find(|stage| {
+            stage.get("description") == Some(&json!(table)) && number(stage, "/outputRecords").is_ok_and(|rows| rows > 0)
+        })?;
+        let path = format!("{root}/stages/{}/0", stage.get("stageId")?);
+        serde_json::from_str(&get(address, &path).ok()?).ok()
+    })
+}
+
+fn number(value: &Value, pointer: &str) -> Result<usize> {
+    let found = value.pointer(pointer).and_then(Value::as_u64).with_context(|| format!("no {pointer} in {value}"))?;
+    Ok(usize::try_from(found)?)
+}
+
+/// Bytes of the data files under a table's folder.
+fn data_bytes(folder: &Path) -> Result<usize> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().ends_with(".parquet") {
+            bytes += usize::try_from(entry.metadata()?.len())?;
+        }
+    }
+    Ok(bytes)
+}
+
+#[test]
+fn a_task_that_writes_a_table_tells_what_it_wrote_and_what_it_read() -> Result<()> {
+    let cluster = Cluster::start()?;
+    let workspace = Workspace::new()?;
+    let csv = numbers_csv(ROWS);
+    for file in 0..FILES {
+        workspace.file(&format!("numbers-{file}.csv"), &csv)?;
+    }
+    let job = workspace.job("figures", JOB)?;
+    let id = cluster.submit_detached(|submit| submit.arg(&job))?;
+    let status = cluster.wait_finished(&id)?;
+    let app = status.get("app_id").and_then(Value::as_str).context("no app_id")?;
+    let address = cluster.masters.http_address(0)?;
+    let root = format!("/api/v1/applications/{app}");
+
+    let bronze = stage_of(address, &root, "bronze.numbers")?;
+    assert_eq!(number(&bronze, "/outputRecords")?, WRITTEN, "{bronze}");
+    assert_eq!(number(&bronze, "/inputRecords")?, WRITTEN, "{bronze}");
+    assert_eq!(number(&bronze, "/inputBytes")?, FILES * csv.len(), "{bronze}");
+    let written = data_bytes(&workspace.path().join("warehouse/bronze/numbers"))?;
+    assert_eq!(number(&bronze, "/outputBytes")?, written, "{bronze}");
+    let operators = bronze.get("operators").and_then(Value::as_array).context("no operators")?;
+    for name in ["DeltaWriteExec", "FilesScanExec"] {
+        let operator = operators.iter().find(|operator| operator.get("name") == Some(&json!(name)));
+        let operator = operator.with_context(|| format!("no {name} in {bronze}"))?;
+        assert_eq!(number(operator, "/outputRows")?, WRITTEN, "{operator}");
+        assert!(number(operator, "/computeNs")? > 0, "{operator}");
+    }
+
+    let silver = stage_of(address, &root, "silver.even")?;
+    assert_eq!(number(&silver, "/outputRecords")?, WRITTEN / 2, "{silver}");
+    assert_eq!(number(&silver, "/inputRecords")?, WRITTEN, "{silver}");
+    let read = number(&silver, "/inputBytes")?;
+    assert!(read > 0 && read <= written, "{read} of {written} bytes: {silver}");
+
+    // Task by task it is the same.
+    let path = format!("{root}/stages/{}/0/taskList", number(&bronze, "/stageId")?);
+    let tasks: Vec<Value> = serde_json::from_str(&get(address, &path)?)?;
+    let sum = |pointer: &str| tasks.iter().map(|task| number(task, pointer)).sum::<Result<usize>>();
+    assert_eq!(sum("/taskMetrics/outputMetrics/recordsWritten")?, WRITTEN, "{tasks:?}");
+    assert_eq!(sum("/taskMetrics/outputMetrics/bytesWritten")?, written, "{tasks:?}");
+    assert_eq!(sum("/taskMetrics/inputMetrics/recordsRead")?, WRITTEN, "{tasks:?}");
+    assert_eq!(sum("/taskMetrics/inputMetrics/bytesRead")?, FILES * csv.len(), "{tasks:?}");
+    Ok(())
+}
