@@ -37,7 +37,8 @@ fn stage_of(address: &str, root: &str, table: &str) -> Result<Value> {
     wait_for("the figures of a writing stage", DEADLINE, || {
         let stages: Vec<Value> = serde_json::from_str(&get(address, &format!("{root}/stages")).ok()?).ok()?;
         let stage = stages.into_iter().find(|stage| {
-            stage.get("description") == Some(&json!(table)) && number(stage, "/outputRecords").is_ok_and(|rows| rows > 0)
+            stage.get("description") == Some(&json!(table))
+                && number(stage, "/outputRecords").is_ok_and(|rows| rows > 0)
         })?;
         let path = format!("{root}/stages/{}/0", stage.get("stageId")?);
         serde_json::from_str(&get(address, &path).ok()?).ok()
