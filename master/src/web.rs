@@ -8,7 +8,6 @@ mod kill;
 mod logs;
 mod metrics;
 mod pages;
-mod records;
 mod relay;
 mod tables;
 pub(crate) mod utilisation;
@@ -81,8 +80,6 @@ pub(crate) fn own_router(master: Arc<Master>) -> Router {
         .route("/metrics", get(metrics::text))
         .route(lake_metrics::spark::MASTER_PATH, get(metrics::text_as_spark))
         .nest("/api/v1", api::router())
-        .route("/api/v1/records", get(records::list))
-        .route("/api/v1/records/{id}", get(records::one))
         .fallback(pages::missing)
         .with_state(master)
 }

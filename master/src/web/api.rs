@@ -6,6 +6,7 @@
 mod applications;
 mod cluster;
 mod endpoint;
+mod records;
 mod stages;
 mod tables;
 
@@ -21,7 +22,6 @@ use lake_api::failure::{Failure, unknown_path, wrong_method};
 use lake_api::openapi::{self, Operation};
 use lake_proto::Fault;
 
-pub(super) use self::endpoint::TOTAL;
 use self::endpoint::{Endpoint, bytes};
 use crate::master::Master;
 
@@ -52,6 +52,7 @@ fn endpoints() -> Vec<Endpoint> {
     endpoints.extend(applications::endpoints());
     endpoints.extend(stages::endpoints());
     endpoints.extend(tables::endpoints());
+    endpoints.extend(records::endpoints());
     endpoints
 }
 
