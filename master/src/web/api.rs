@@ -20,6 +20,7 @@ use axum::response::Response;
 use axum::routing::get;
 use lake_api::failure::{Failure, unknown_path, wrong_method};
 use lake_api::openapi::{self, Operation};
+use lake_http::status_of;
 use lake_proto::Fault;
 
 use self::endpoint::{Endpoint, bytes};
@@ -61,7 +62,7 @@ fn document(operations: &[Operation]) -> String {
 }
 
 pub(super) fn failed(fault: &Fault) -> Response {
-    failed_as(StatusCode::from_u16(fault.class.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), fault)
+    failed_as(status_of(fault.class), fault)
 }
 
 /// A failure with a status that its class does not have.

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures::TryStreamExt;
+use lake_http::status_of;
 use lake_pages::{Asked, TAIL_BYTES, Tail};
 use lake_proto::channel::connect;
 use lake_proto::v1::worker_logs_client::WorkerLogsClient;
@@ -71,10 +72,7 @@ pub(super) async fn text(
         true => open(summary, stream, Begin::At(0)).await.map(|chunks| download(summary, stream, chunks)),
         false => part(summary, stream, offset).await.map(IntoResponse::into_response),
     };
-    let mut response = answer.unwrap_or_else(|fault| {
-        let status = StatusCode::from_u16(fault.class.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        (status, format!("{fault}\n")).into_response()
-    });
+    let mut response = answer.unwrap_or_else(|fault| (status_of(fault.class), format!("{fault}\n")).into_response());
     response.headers_mut().insert(header::CONTENT_TYPE, TEXT);
     response
 }
