@@ -21,6 +21,7 @@ mod reign;
 mod rest;
 mod rpc;
 mod server;
+mod utilisation;
 mod web;
 
 pub use server::{Server, start};

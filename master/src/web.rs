@@ -10,7 +10,6 @@ mod metrics;
 mod pages;
 mod relay;
 mod tables;
-pub(crate) mod utilisation;
 
 use std::sync::Arc;
 
