@@ -23,5 +23,6 @@ mod rpc;
 mod server;
 mod utilisation;
 mod web;
+mod worker_logs;
 
 pub use server::{Server, start};

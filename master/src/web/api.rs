@@ -11,7 +11,6 @@ mod stages;
 mod tables;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
@@ -27,8 +26,6 @@ use self::endpoint::{Endpoint, bytes};
 use crate::master::Master;
 
 const JSON: &str = "application/json";
-/// To collect logs from workers.
-const LOGS_PATIENCE: Duration = Duration::from_secs(20);
 
 pub(super) fn router() -> Router<Arc<Master>> {
     let mut router = Router::new();

@@ -10,8 +10,6 @@ use axum::response::{IntoResponse, Response};
 use futures::TryStreamExt;
 use lake_http::status_of;
 use lake_pages::{Asked, TAIL_BYTES, Tail};
-use lake_proto::channel::connect;
-use lake_proto::v1::worker_logs_client::WorkerLogsClient;
 use lake_proto::{ErrorClass, Fault, v1};
 use lake_record::ApplicationSummary;
 use tokio::time::timeout;
@@ -19,6 +17,7 @@ use tonic::Streaming;
 
 use super::pages::{Pairs, Relay, bad, drawn, masthead, unknown_application};
 use crate::master::Master;
+use crate::worker_logs;
 
 /// A worker that does not answer for longer is not waited for.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -156,8 +155,8 @@ async fn open(summary: &ApplicationSummary, stream: &str, begin: Begin) -> Resul
         tail_bytes,
     };
     let answer = async {
-        let channel = connect(&summary.worker_address).await.map_err(gone)?;
-        Ok(WorkerLogsClient::new(channel).read_log(request).await?.into_inner())
+        let mut client = worker_logs::client(&summary.worker_address).await.map_err(gone)?;
+        Ok(client.read_log(request).await?.into_inner())
     };
     timeout(PATIENCE, answer).await.unwrap_or_else(|_| Err(silent("it does not answer")))
 }
