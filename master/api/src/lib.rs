@@ -33,7 +33,7 @@ pub mod submission;
 pub mod summary;
 pub mod table;
 pub mod task;
-pub mod zip;
+mod zip;
 
 #[cfg(test)]
 mod example;
