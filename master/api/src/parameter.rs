@@ -36,8 +36,6 @@ pub enum Kind {
         /// When it is not given.
         default: u64,
     },
-    /// `true` or `false`; `false` when it is not given.
-    Boolean,
     /// Some of these words, in any case, given several times or separated by commas.
     Words(&'static [&'static str]),
     /// Anything.
@@ -118,19 +116,6 @@ impl Query {
             .ok_or_else(|| wrong(parameter, text, &format!("a number from {least} to {most}")))
     }
 
-    /// Whether something is wanted.
-    ///
-    /// # Errors
-    /// `invalid-job/parameter` when it is neither `true` nor `false`.
-    pub(crate) fn boolean(&self, parameter: &Parameter) -> Result<bool, Fault> {
-        match self.text(parameter) {
-            None => Ok(false),
-            Some(text) if text.eq_ignore_ascii_case("true") => Ok(true),
-            Some(text) if text.eq_ignore_ascii_case("false") => Ok(false),
-            Some(text) => Err(wrong(parameter, text, "true or false")),
-        }
-    }
-
     /// The words that are given, as they are written; empty when none is.
     ///
     /// # Errors
@@ -206,7 +191,6 @@ impl Parameter {
             Kind::Integer { least, most, default } => {
                 json!({ "type": "integer", "minimum": least, "maximum": most, "default": default })
             }
-            Kind::Boolean => json!({ "type": "boolean", "default": false }),
             Kind::Words(known) => json!({ "type": "array", "items": { "type": "string", "enum": known } }),
             Kind::Text | Kind::Moment => json!({ "type": "string" }),
             Kind::Quantiles { default } => json!({ "type": "string", "default": default }),
