@@ -11,11 +11,15 @@ import time
 import urllib.error
 import urllib.request
 
+from waiting import waiter
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache")) / "lake"
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", CACHE / "target"))
 BIN = TARGET / "debug"
 ENDED = ["FINISHED", "FAILED", "KILLED", "ERROR"]
+
+wait_for = waiter(30, 0.01)
 
 
 def run(command, **options):
@@ -31,16 +35,6 @@ def free_port():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return free.getsockname()[1]
-
-
-def wait_for(what, condition, seconds=30):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        answer = condition()
-        if answer:
-            return answer
-        time.sleep(0.01)
-    sys.exit(f"waited {seconds} s in vain for {what}")
 
 
 class Daemon:

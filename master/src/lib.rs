@@ -22,6 +22,8 @@ mod reign;
 mod rest;
 mod rpc;
 mod server;
+mod utilisation;
 mod web;
+mod worker_logs;
 
 pub use server::{Server, start};

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::liveness::Fleet;
 use crate::progress::Progress;
 use crate::records::Pipelines;
-use crate::web::utilisation::Samples;
+use crate::utilisation::Samples;
 
 /// Shared by reference; every part guards itself.
 pub(crate) struct Reign {

@@ -12,7 +12,7 @@ use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::{get, post};
 use lake_api::submission::{self, Reply};
-use lake_http::{Caller, Guard, Hosts, Limits, caller, guard};
+use lake_http::{Caller, Guard, Hosts, Limits, caller, harden};
 use lake_proto::{ErrorClass, Fault};
 use lake_raft::Role;
 use uuid::Uuid;
@@ -37,7 +37,7 @@ pub(crate) fn router(master: Arc<Master>, hosts: Hosts) -> Router {
         .fallback(async |uri: Uri| answer(submission::unknown_path(uri.path())))
         .with_state(master)
         .layer(from_fn(programs_only));
-    guard(router, Guard { hosts, any_host: &PROBES, limits: Limits::default(), refusal })
+    harden(router, Guard { hosts, any_host: &PROBES, limits: Limits::default(), refusal })
 }
 
 fn refusal(_: &Uri, status: StatusCode, fault: &Fault) -> Response {

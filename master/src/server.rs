@@ -19,7 +19,7 @@ use crate::config::{Config, check_place};
 use crate::history::{self, History};
 use crate::leader;
 use crate::master::Master;
-use crate::{rest, rpc, web};
+use crate::{rest, rpc, utilisation, web};
 
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -74,7 +74,7 @@ pub async fn start(config: &Config) -> Result<Server, Fault> {
     let master = Master::new(raft, config.id, reachable_host, grpc_address.port(), queue, history, settings);
     master.tasks.spawn(history::refresh(Arc::clone(&master)));
     master.tasks.spawn(history::write(Arc::clone(&master)));
-    master.tasks.spawn(web::utilisation::watch(Arc::clone(&master)));
+    master.tasks.spawn(utilisation::watch(Arc::clone(&master)));
 
     let mut servers = JoinSet::new();
     servers.spawn(serve_grpc(Arc::clone(&master), peers, grpc));

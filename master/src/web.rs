@@ -8,24 +8,22 @@ mod kill;
 mod logs;
 mod metrics;
 mod pages;
-mod records;
 mod relay;
 mod tables;
-pub(crate) mod utilisation;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
-use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
+use axum::http::{StatusCode, Uri, header};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use lake_http::{Guard, Hosts, Limits, guard, refusal_in_text};
+use lake_http::{Guard, Hosts, Limits, harden, refusal_in_text};
 use lake_pages::route;
 use lake_proto::Fault;
 use lake_raft::Role;
-use lake_web::{Asset, HARDENING, content_security};
+use lake_web::Asset;
 use tracing::Instrument;
 
 pub(crate) use self::events::MOST_LISTENERS;
@@ -42,8 +40,7 @@ pub(crate) fn router(master: Arc<Master>, hosts: Hosts) -> Router {
     let events = Router::new().route(route::EVENTS, get(events::stream)).with_state(Arc::clone(&master));
     let pages = own_router(Arc::clone(&master)).merge(events);
     let router = pages.layer(from_fn_with_state(master, relay::relay));
-    let guarded = guard(router, Guard { hosts, any_host: &PROBES, limits: Limits::default(), refusal });
-    guarded.layer(map_response(harden)).layer(from_fn(in_span))
+    harden(router, Guard { hosts, any_host: &PROBES, limits: Limits::default(), refusal }).layer(from_fn(in_span))
 }
 
 fn refusal(uri: &Uri, status: StatusCode, fault: &Fault) -> Response {
@@ -81,8 +78,6 @@ pub(crate) fn own_router(master: Arc<Master>) -> Router {
         .route("/metrics", get(metrics::text))
         .route(lake_metrics::spark::MASTER_PATH, get(metrics::text_as_spark))
         .nest("/api/v1", api::router())
-        .route("/api/v1/records", get(records::list))
-        .route("/api/v1/records/{id}", get(records::one))
         .fallback(pages::missing)
         .with_state(master)
 }
@@ -94,15 +89,4 @@ async fn ready(State(master): State<Arc<Master>>) -> Response {
         Role::NoQuorum => StatusCode::SERVICE_UNAVAILABLE,
     };
     (status, format!("{}\n", role.name())).into_response()
-}
-
-async fn harden(mut response: Response) -> Response {
-    let headers = response.headers_mut();
-    for (name, value) in HARDENING {
-        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
-    }
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let policy = HeaderValue::from_static(content_security(content_type));
-    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
-    response
 }

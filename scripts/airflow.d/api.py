@@ -1,22 +1,16 @@
 """Airflow's REST API, as far as the proofs need it. Whoever asks is an administrator."""
 import json
 import sys
-import time
 import urllib.error
 import urllib.request
+
+from waiting import waiter
 
 # A host with too much to do may take long for an answer.
 PATIENCE_S = 180
 ENDED = ["success", "failed", "up_for_retry", "upstream_failed", "skipped", "removed"]
 
-
-def wait_for(what, condition, seconds=180):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if answer := condition():
-            return answer
-        time.sleep(0.3)
-    sys.exit(f"waited {seconds} s in vain for {what}")
+wait_for = waiter(180, 0.3)
 
 
 class Airflow:

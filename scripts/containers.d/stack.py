@@ -4,8 +4,9 @@ import os
 import pathlib
 import subprocess
 import sys
-import time
 import uuid
+
+from waiting import waiter
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 PROJECT = "lake-test"
@@ -14,21 +15,14 @@ PORTS = ["LAKE_UI_PORT", "LAKE_UI_PORT_2", "LAKE_UI_PORT_3", "LAKE_PORT", "LAKE_
          "CRM_PUBLISHED_PORT", "AIRFLOW_PORT", "PROMETHEUS_PORT"]
 MASTERS = ["master-1", "master-2", "master-3"]
 
+wait_for = waiter(60, 0.2)
+
 
 def run(*command, check=True, **options):
     answer = subprocess.run([str(word) for word in command], text=True, capture_output=True, **options)
     if check and answer.returncode != 0:
         sys.exit(f"{' '.join(map(str, command))} ended with {answer.returncode}:\n{answer.stdout}{answer.stderr}")
     return answer
-
-
-def wait_for(what, condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if answer := condition():
-            return answer
-        time.sleep(0.2)
-    sys.exit(f"waited {seconds} s in vain for {what}")
 
 
 def expect(what, found, expected):

@@ -9,6 +9,31 @@ use tempfile::TempDir;
 
 use crate::process::binary;
 
+/// Tables and checks over `numbers.csv`, the file of [`numbers_csv`]: `bronze.numbers`, of which an id above 900 is a
+/// warning, and `gold.buckets`, with 10 rows.
+pub const NUMBERS: &str = r#"
+[[source]]
+name = "numbers"
+kind = "files"
+format = "csv"
+path = "numbers.csv"
+
+[[table]]
+name = "bronze.numbers"
+from = "numbers"
+mode = "append"
+
+[[table.expect]]
+name = "small"
+check = "id <= 900"
+action = "warn"
+
+[[table]]
+name = "gold.buckets"
+mode = "overwrite"
+sql = "SELECT bucket, count(*) AS numbers FROM bronze.numbers GROUP BY bucket"
+"#;
+
 /// The folder of the project.
 ///
 /// # Errors
@@ -71,6 +96,14 @@ impl Workspace {
     /// The URL of a table `schema.table` of the job.
     pub fn table(&self, name: &str) -> String {
         format!("file://{}", self.path().join("warehouse").join(name.replace('.', "/")).display())
+    }
+
+    /// Names of the data files in a table's folder, whether a commit names them or not.
+    pub fn data_files(&self, table: &str) -> Vec<String> {
+        let folder = self.path().join("warehouse").join(table.replace('.', "/"));
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.filter(|name| name.ends_with(".parquet")).collect()
     }
 
     /// Names of the tables that have at least one commit with data.

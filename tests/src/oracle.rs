@@ -68,6 +68,14 @@ impl Oracle {
         commits.iter().map(commit).collect()
     }
 
+    /// Those of them that add data files.
+    ///
+    /// # Errors
+    /// When there is no log.
+    pub fn data_commits(&self, table: &str) -> Result<Vec<Commit>> {
+        Ok(self.commits(table)?.into_iter().filter(|commit| !commit.added.is_empty()).collect())
+    }
+
     /// Compares tables (`delta:URL` or `parquet:PATH`): the same columns and the same rows in any order, numbers within
     /// one part in 10⁹.
     ///

@@ -10,6 +10,14 @@ use serde_json::Value;
 
 use crate::process::{Process, binary, on_small_disk};
 
+/// The application in what `--status` prints.
+///
+/// # Errors
+/// When it names none.
+pub fn app_id(status: &Value) -> Result<String> {
+    status.get("app_id").and_then(Value::as_str).map(str::to_owned).context("no app_id")
+}
+
 /// A command line of `lake-submit`.
 #[derive(Debug, Default)]
 pub struct Submit {

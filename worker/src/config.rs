@@ -4,7 +4,7 @@
 pub mod limits;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::parser::ValueSource;
@@ -195,14 +195,7 @@ pub fn read(arguments: Vec<String>) -> Result<Request, Fault> {
 
 fn effective(matches: &ArgMatches, here: &Host) -> Result<Request, Fault> {
     let flags = Flags::from_arg_matches(matches).map_err(|error| invalid(error.to_string()))?;
-    let file = match &flags.config {
-        None => FileConfig::default(),
-        Some(path) => {
-            let text = fs::read_to_string(path)
-                .map_err(|error| invalid(format!("cannot read config file {}: {error}", path.display())))?;
-            toml::from_str(&text).map_err(|error| invalid(format!("config file {}: {error}", path.display())))?
-        }
-    };
+    let file = flags.config.as_deref().map_or_else(|| Ok(FileConfig::default()), read_file)?;
     let mut picked = Picked { matches, settings: Vec::new() };
     let memory = here.memory_bytes.map_or(GIBIBYTE, |total| total.saturating_sub(GIBIBYTE).max(SMALLEST_MEMORY));
     let host = picked.pick("host", flags.host, file.host, host::default_host);
@@ -242,20 +235,8 @@ fn effective(matches: &ArgMatches, here: &Host) -> Result<Request, Fault> {
         memory_bytes: quantity::parse_bytes(&picked.pick("memory", flags.memory, file.memory, || memory.to_string()))
             .map_err(|why| invalid(format!("memory: {why}")))?,
         work_dir: picked.pick("work_dir", flags.work_dir, file.work_dir, || PathBuf::from("./work")),
-        work_dir_ttl: quantity::parse_duration(&picked.pick(
-            "work_dir_ttl",
-            flags.work_dir_ttl,
-            file.work_dir_ttl,
-            || "7d".to_owned(),
-        ))
-        .map_err(|why| invalid(format!("work_dir_ttl: {why}")))?,
-        drain_timeout: quantity::parse_duration(&picked.pick(
-            "drain_timeout",
-            flags.drain_timeout,
-            file.drain_timeout,
-            || "60s".to_owned(),
-        ))
-        .map_err(|why| invalid(format!("drain_timeout: {why}")))?,
+        work_dir_ttl: picked.pick_duration("work_dir_ttl", flags.work_dir_ttl, file.work_dir_ttl, "7d")?,
+        drain_timeout: picked.pick_duration("drain_timeout", flags.drain_timeout, file.drain_timeout, "60s")?,
         log_format: picked.pick("log_format", flags.log_format, file.log_format, || LogFormat::Text),
         log_level: picked.pick("log_level", flags.log_level, file.log_level, || DEFAULT_LOG_LEVEL.to_owned()),
         master_url: picked.pick("master", flags.master, file.master, String::new),
@@ -267,6 +248,12 @@ fn effective(matches: &ArgMatches, here: &Host) -> Result<Request, Fault> {
     }
     validate(&config, here)?;
     Ok(Request::Run(Config { effective: picked.settings, ..config }))
+}
+
+fn read_file(path: &Path) -> Result<FileConfig, Fault> {
+    let text = fs::read_to_string(path)
+        .map_err(|error| invalid(format!("cannot read config file {}: {error}", path.display())))?;
+    toml::from_str(&text).map_err(|error| invalid(format!("config file {}: {error}", path.display())))
 }
 
 /// The names between commas.
@@ -301,6 +288,17 @@ impl Picked<'_> {
         let quoted = if text.starts_with(|c: char| c.is_alphabetic()) { format!("\"{text}\"") } else { text };
         self.settings.push(EffectiveSetting { key: id.to_owned(), value: quoted, origin: origin.to_owned() });
         value
+    }
+
+    fn pick_duration(
+        &mut self,
+        id: &str,
+        given: Option<String>,
+        file: Option<String>,
+        default: &str,
+    ) -> Result<Duration, Fault> {
+        let text = self.pick(id, given, file, || default.to_owned());
+        quantity::parse_duration(&text).map_err(|why| invalid(format!("{id}: {why}")))
     }
 }
 

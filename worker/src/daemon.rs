@@ -68,21 +68,10 @@ impl Worker {
     /// `resource` when a port cannot be bound, and what [`WorkDir::open`] and the master URL say.
     pub async fn start(config: Config, program: Program) -> Result<Self, Fault> {
         let masters = master_addresses(&config.master_url)?;
-        let instance = Uuid::new_v4().to_string();
-        let path = config.work_dir.clone();
-        let work = tokio::task::spawn_blocking(move || WorkDir::open(&path, &instance)).await;
-        let work = Arc::new(work.map_err(|error| internal(error.to_string()))??);
-
-        let grpc = bind(&config.host, config.port).await?;
-        let flight = bind(&config.host, config.flight_port).await?;
-        let web = bind(&config.host, config.webui_port).await?;
-        let bound = Bound {
-            host: config.host.clone(),
-            grpc_port: port_of(&grpc)?,
-            flight_port: port_of(&flight)?,
-            http_port: port_of(&web)?,
-        };
-        let offer = Offer::new(&config, &bound);
+        let work = Arc::new(open(&config).await?);
+        let sockets = Sockets::bind(&config).await?;
+        let bound = sockets.bound(&config.host)?;
+        let (offer, hosts) = (Offer::new(&config, &bound), hosts_of(&config));
 
         let outbox = Arc::new(Outbox::default());
         let tasks = Tasks::new(config.cores, config.memory_bytes, work.clone(), outbox.clone());
@@ -116,14 +105,10 @@ impl Worker {
 
         let (breaks, broken) = mpsc::channel(4);
         let servers = Parts::new(breaks.clone());
-        servers.start("the grpc server", serve_logs(grpc, logs.clone()));
-        servers.start(
-            "the flight server",
-            serve_flight(flight, ShuffleFlight::new(work.shuffle(), tasks.fence().clone(), tasks.tally().clone())),
-        );
-        let own = [Some(config.host.clone()), own_host_name()].into_iter().flatten();
-        let hosts = Hosts::new(own.chain(config.webui_allowed_hosts.iter().cloned()), |_| false);
-        servers.start("the http server", serve_http(web, view, hosts));
+        servers.start("the grpc server", serve_logs(sockets.grpc, logs.clone()));
+        let shuffle = ShuffleFlight::new(work.shuffle(), tasks.fence().clone(), tasks.tally().clone());
+        servers.start("the flight server", serve_flight(sockets.flight, shuffle));
+        servers.start("the http server", serve_http(sockets.web, view, hosts));
         servers.start("the sweep", sweep(work, config.work_dir_ttl, tasks.clone(), drivers.clone()));
         let registered = Parts::new(breaks);
         registered.start("the registration", registration.run());
@@ -198,6 +183,31 @@ impl Worker {
     }
 }
 
+/// The worker's ports.
+struct Sockets {
+    grpc: TcpListener,
+    flight: TcpListener,
+    web: TcpListener,
+}
+
+impl Sockets {
+    async fn bind(config: &Config) -> Result<Self, Fault> {
+        let grpc = bind(&config.host, config.port).await?;
+        let flight = bind(&config.host, config.flight_port).await?;
+        let web = bind(&config.host, config.webui_port).await?;
+        Ok(Self { grpc, flight, web })
+    }
+
+    fn bound(&self, host: &str) -> Result<Bound, Fault> {
+        Ok(Bound {
+            host: host.to_owned(),
+            grpc_port: port_of(&self.grpc)?,
+            flight_port: port_of(&self.flight)?,
+            http_port: port_of(&self.web)?,
+        })
+    }
+}
+
 /// Parts that end together.
 struct Parts {
     tracker: TaskTracker,
@@ -242,6 +252,18 @@ impl Parts {
 
 async fn first_failure(broken: &mut mpsc::Receiver<Fault>) -> Fault {
     broken.recv().await.unwrap_or_else(|| internal("every part of the worker has ended".to_owned()))
+}
+
+async fn open(config: &Config) -> Result<WorkDir, Fault> {
+    let (path, instance) = (config.work_dir.clone(), Uuid::new_v4().to_string());
+    let opened = tokio::task::spawn_blocking(move || WorkDir::open(&path, &instance)).await;
+    opened.map_err(|error| internal(error.to_string()))?
+}
+
+/// The names that the page is asked for by.
+fn hosts_of(config: &Config) -> Hosts {
+    let own = [Some(config.host.clone()), own_host_name()].into_iter().flatten();
+    Hosts::new(own.chain(config.webui_allowed_hosts.iter().cloned()), |_| false)
 }
 
 async fn bind(host: &str, port: u16) -> Result<TcpListener, Fault> {

@@ -9,13 +9,12 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{Path, State as Extract};
-use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
-use axum::middleware::map_response;
+use axum::http::{StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
-use lake_http::{Guard, Hosts, Limits, refusal_in_text};
+use lake_http::{Guard, Hosts, Limits, harden, refusal_in_text, status_of};
 use lake_proto::quantity::counted;
-use lake_web::{ASSETS, Asset, HARDENING, content_security};
+use lake_web::{ASSETS, Asset};
 use tokio::sync::watch;
 
 use crate::drain::Drain;
@@ -70,20 +69,7 @@ pub fn router(view: View, hosts: Hosts) -> Router {
         .fallback(show_missing)
         .with_state(Arc::new(view));
     let limits = Limits::default();
-    let guarded = lake_http::guard(routes, Guard { hosts, any_host: &PROBES, limits, refusal: refusal_in_text });
-    guarded.layer(map_response(guard))
-}
-
-/// Nothing that a driver printed may run in a browser.
-async fn guard(mut response: Response) -> Response {
-    let headers = response.headers_mut();
-    for (name, value) in HARDENING {
-        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
-    }
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let policy = HeaderValue::from_static(content_security(content_type));
-    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
-    response
+    harden(routes, Guard { hosts, any_host: &PROBES, limits, refusal: refusal_in_text })
 }
 
 async fn show_page(Extract(view): Extract<Arc<View>>) -> Html<String> {
@@ -116,9 +102,6 @@ async fn show_log(Extract(view): Extract<Arc<View>>, Path((driver, stream)): Pat
             text.push_str(&String::from_utf8_lossy(&bytes));
             ([(header::CONTENT_TYPE, TEXT)], text).into_response()
         }
-        Err(fault) => {
-            let status = StatusCode::from_u16(fault.class.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            (status, [(header::CONTENT_TYPE, TEXT)], format!("{fault}\n")).into_response()
-        }
+        Err(fault) => (status_of(fault.class), [(header::CONTENT_TYPE, TEXT)], format!("{fault}\n")).into_response(),
     }
 }

@@ -13,26 +13,26 @@ pub struct Date(i64);
 
 impl Date {
     /// What Spark writes where something has not happened yet: a millisecond before 1970.
-    pub const NEVER: Self = Self(-1);
+    pub(crate) const NEVER: Self = Self(-1);
 
     /// At this moment.
-    pub fn at(at_ms: u64) -> Self {
+    pub(crate) fn at(at_ms: u64) -> Self {
         Self(i64::try_from(at_ms).unwrap_or(i64::MAX))
     }
 
     /// At this moment, unless it is 0, which means that it has not come.
-    pub fn if_past(at_ms: u64) -> Option<Self> {
+    pub(crate) fn if_past(at_ms: u64) -> Option<Self> {
         (at_ms > 0).then(|| Self::at(at_ms))
     }
 
     /// Milliseconds since 1970.
-    pub const fn epoch_ms(self) -> i64 {
+    pub(crate) const fn epoch_ms(self) -> i64 {
         self.0
     }
 
     /// A day, as its first moment, or a moment: `2026-11-21`, `2026-11-21T09:30:12.000GMT`, with `Z`, `UTC` or an offset
     /// such as `+01:00` for `GMT`, with or without parts of seconds.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         let at = |moment: NaiveDateTime| Self(moment.and_utc().timestamp_millis());
         if let Ok(day) = NaiveDate::parse_from_str(text, "%Y-%m-%d") {

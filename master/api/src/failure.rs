@@ -46,12 +46,12 @@ pub fn unknown_application(id: &str) -> Fault {
 }
 
 /// The application has no such job.
-pub fn unknown_job(id: &str) -> Fault {
+pub(crate) fn unknown_job(id: &str) -> Fault {
     Fault::new(ErrorClass::NotFound, "no-such-job", format!("the application has no job '{}'", shown(id)))
 }
 
 /// The application has no such stage, or not this attempt of it.
-pub fn unknown_stage(id: &str, attempt: Option<&str>) -> Fault {
+pub(crate) fn unknown_stage(id: &str, attempt: Option<&str>) -> Fault {
     let message = match attempt {
         Some(attempt) => {
             format!("stage '{}' has no attempt '{}': stages have attempt 0 only", shown(id), shown(attempt))
@@ -62,12 +62,12 @@ pub fn unknown_stage(id: &str, attempt: Option<&str>) -> Fault {
 }
 
 /// No attempt of a task of this stage has succeeded.
-pub fn no_metrics(stage: u64) -> Fault {
+pub(crate) fn no_metrics(stage: u64) -> Fault {
     Fault::new(ErrorClass::NotFound, "no-metrics", format!("no task of stage {stage} has reported its figures yet"))
 }
 
 /// No kept run wrote or read this table.
-pub fn unknown_table(name: &str) -> Fault {
+pub(crate) fn unknown_table(name: &str) -> Fault {
     let message = format!("no application that is known wrote or read a table '{}'", shown(name));
     Fault::new(ErrorClass::NotFound, "no-such-table", message)
 }

@@ -4,9 +4,9 @@
 //! ours in such an object is in camel case too. The rest has our names, in snake case. Fields are added, never removed.
 //!
 //! Rooms: `application`, `filter` (lists and details), `numbering` (queries and stages under Spark's numbers), `job`,
-//! `stage`, `task`, `summary`, `executor`, `environment` (Spark's), `cluster`, `step`, `table`, `lineage` (ours), `logs` and
-//! `zip`, `submission` (Spark's protocol of submissions), `csrf` (the token of a form), `parameter`, `openapi`, `failure`,
-//! `date`.
+//! `stage`, `task`, `summary`, `executor`, `environment` (Spark's), `cluster`, `step`, `table`, `lineage` (ours), `record`
+//! (as history files have it), `logs` and `zip`, `submission` (Spark's protocol of submissions), `csrf` (the token of a
+//! form), `parameter`, `openapi`, `failure`, `date`.
 //!
 //! Never here: HTTP, where the records come from, what may be asked by whom.
 #![warn(missing_docs)]
@@ -26,13 +26,14 @@ pub mod logs;
 mod numbering;
 pub mod openapi;
 pub mod parameter;
+pub mod record;
 pub mod stage;
 pub mod step;
 pub mod submission;
 pub mod summary;
 pub mod table;
 pub mod task;
-pub mod zip;
+mod zip;
 
 #[cfg(test)]
 mod example;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lake_proto::Fault;
+use lake_record::story::Runs;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -10,7 +11,6 @@ use crate::Part;
 use crate::failure::unknown_table;
 use crate::parameter::{Kind, Parameter, Query};
 use crate::step::kind_of;
-use crate::table::Runs;
 
 /// One table and what is connected with it.
 pub const TABLE: Parameter = Parameter {

@@ -9,7 +9,7 @@ use url::form_urlencoded;
 use crate::date::Date;
 
 /// The most items of one answer.
-pub const MOST_ITEMS: u64 = 1_000;
+pub(crate) const MOST_ITEMS: u64 = 1_000;
 /// The largest place where a list may begin.
 const MOST_OFFSET: u64 = 1_000_000_000;
 
@@ -36,8 +36,6 @@ pub enum Kind {
         /// When it is not given.
         default: u64,
     },
-    /// `true` or `false`; `false` when it is not given.
-    Boolean,
     /// Some of these words, in any case, given several times or separated by commas.
     Words(&'static [&'static str]),
     /// Anything.
@@ -96,7 +94,7 @@ impl Query {
     ///
     /// # Errors
     /// `invalid-job/parameter` when it is out of range.
-    pub fn page_of(&self, limit: &Parameter) -> Result<Page, Fault> {
+    pub(crate) fn page_of(&self, limit: &Parameter) -> Result<Page, Fault> {
         let (offset, limit) = (self.integer(&OFFSET)?, self.integer(limit)?);
         Ok(Page {
             offset: usize::try_from(offset).unwrap_or(usize::MAX),
@@ -108,7 +106,7 @@ impl Query {
     ///
     /// # Errors
     /// `invalid-job/parameter` when it is not in its range.
-    pub fn integer(&self, parameter: &Parameter) -> Result<u64, Fault> {
+    pub(crate) fn integer(&self, parameter: &Parameter) -> Result<u64, Fault> {
         let Kind::Integer { least, most, default } = parameter.kind else { return Err(misread(parameter)) };
         let Some(text) = self.text(parameter) else { return Ok(default) };
         // A sign or a space is not part of a number here.
@@ -118,24 +116,11 @@ impl Query {
             .ok_or_else(|| wrong(parameter, text, &format!("a number from {least} to {most}")))
     }
 
-    /// Whether something is wanted.
-    ///
-    /// # Errors
-    /// `invalid-job/parameter` when it is neither `true` nor `false`.
-    pub fn boolean(&self, parameter: &Parameter) -> Result<bool, Fault> {
-        match self.text(parameter) {
-            None => Ok(false),
-            Some(text) if text.eq_ignore_ascii_case("true") => Ok(true),
-            Some(text) if text.eq_ignore_ascii_case("false") => Ok(false),
-            Some(text) => Err(wrong(parameter, text, "true or false")),
-        }
-    }
-
     /// The words that are given, as they are written; empty when none is.
     ///
     /// # Errors
     /// `invalid-job/parameter` for a word that is not known.
-    pub fn words(&self, parameter: &Parameter) -> Result<Vec<&str>, Fault> {
+    pub(crate) fn words(&self, parameter: &Parameter) -> Result<Vec<&str>, Fault> {
         let Kind::Words(known) = parameter.kind else { return Err(misread(parameter)) };
         let given = self.0.iter().filter(|(name, _)| name == parameter.name).flat_map(|(_, value)| value.split(','));
         let mut words = Vec::new();
@@ -152,7 +137,7 @@ impl Query {
     ///
     /// # Errors
     /// `invalid-job/parameter` for a word that is not known, or several.
-    pub fn word(&self, parameter: &Parameter) -> Result<Option<&str>, Fault> {
+    pub(crate) fn word(&self, parameter: &Parameter) -> Result<Option<&str>, Fault> {
         let words = self.words(parameter)?;
         match words.as_slice() {
             [] => Ok(None),
@@ -165,7 +150,7 @@ impl Query {
     ///
     /// # Errors
     /// `invalid-job/parameter` when it is neither a day nor a moment.
-    pub fn moment(&self, parameter: &Parameter) -> Result<Option<i64>, Fault> {
+    pub(crate) fn moment(&self, parameter: &Parameter) -> Result<Option<i64>, Fault> {
         let Some(text) = self.text(parameter) else { return Ok(None) };
         let date = Date::parse(text).ok_or_else(|| {
             wrong(parameter, text, "a day such as 2026-11-21 or a moment such as 2026-11-21T09:30:12.000GMT")
@@ -177,7 +162,7 @@ impl Query {
     ///
     /// # Errors
     /// `invalid-job/parameter` for anything else, or more than 100 of them.
-    pub fn quantiles(&self, parameter: &Parameter) -> Result<Vec<f64>, Fault> {
+    pub(crate) fn quantiles(&self, parameter: &Parameter) -> Result<Vec<f64>, Fault> {
         const MOST: usize = 100;
         let Kind::Quantiles { default } = parameter.kind else { return Err(misread(parameter)) };
         let text = self.text(parameter).unwrap_or(default);
@@ -193,7 +178,7 @@ impl Query {
     }
 
     /// What is written, unless it is empty; of several the last one.
-    pub fn text(&self, parameter: &Parameter) -> Option<&str> {
+    pub(crate) fn text(&self, parameter: &Parameter) -> Option<&str> {
         let given = self.0.iter().rev().find(|(name, _)| name == parameter.name);
         given.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
     }
@@ -206,7 +191,6 @@ impl Parameter {
             Kind::Integer { least, most, default } => {
                 json!({ "type": "integer", "minimum": least, "maximum": most, "default": default })
             }
-            Kind::Boolean => json!({ "type": "boolean", "default": false }),
             Kind::Words(known) => json!({ "type": "array", "items": { "type": "string", "enum": known } }),
             Kind::Text | Kind::Moment => json!({ "type": "string" }),
             Kind::Quantiles { default } => json!({ "type": "string", "default": default }),

@@ -1,10 +1,10 @@
 //! Delta tables that applications wrote or read, by what their steps told. Ours. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use lake_proto::Fault;
-use lake_record::{ApplicationSummary, ReadKind, ReadRecord, SIZE_BUCKETS, StepRecord, TableRecord};
+use lake_record::story::{Reading, Runs, Story, stories_by_location};
+use lake_record::{ApplicationSummary, SIZE_BUCKETS, StepRecord};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -12,9 +12,6 @@ use crate::Part;
 use crate::failure::unknown_table;
 use crate::parameter::{Kind, Page, Parameter, Query};
 use crate::step::Column;
-
-/// Steps of applications, the newest application first.
-pub type Runs = [(Arc<ApplicationSummary>, Arc<[StepRecord]>)];
 
 /// Part of a name or location.
 pub const SEARCH: Parameter =
@@ -125,12 +122,12 @@ pub struct Reader {
 pub fn list(runs: &Runs, query: &Query) -> Result<Part<Table>, Fault> {
     let page = query.page()?;
     let wanted = query.text(&SEARCH).unwrap_or_default().to_lowercase();
-    let mut tables: Vec<Known<'_>> = known(runs).into_values().collect();
+    let mut tables: Vec<Story<'_>> = stories_by_location(runs).into_values().collect();
     tables.sort_by_key(|table| (table.name, table.location));
-    let has_it = |table: &Known<'_>| {
+    let has_it = |table: &Story<'_>| {
         table.name.to_lowercase().contains(&wanted) || table.location.to_lowercase().contains(&wanted)
     };
-    Ok(Part::of(tables.into_iter().filter(has_it), page).map(|table| table.overview()))
+    Ok(Part::of(tables.into_iter().filter(has_it), page).map(|table| overview(&table)))
 }
 
 /// The table of this name.
@@ -139,103 +136,54 @@ pub fn list(runs: &Runs, query: &Query) -> Result<Part<Table>, Fault> {
 /// `not-found/no-such-table`; `invalid-job/parameter` for a page that is none.
 pub fn find(runs: &Runs, name: &str, query: &Query) -> Result<TableDetail, Fault> {
     let page = query.page()?;
-    let (location, known) = (query.text(&LOCATION), known(runs));
-    let named: Vec<&Known<'_>> = known.values().filter(|table| table.name == name).collect();
+    let (location, known) = (query.text(&LOCATION), stories_by_location(runs));
+    let named: Vec<&Story<'_>> = known.values().filter(|table| table.name == name).collect();
     let wanted = named.iter().filter(|table| location.is_none_or(|location| table.location == location));
     let found = wanted.max_by_key(|table| table.last().map(|after| after.committed_at_ms));
     let found = found.ok_or_else(|| unknown_table(name))?;
     let others = named.iter().filter(|table| table.location != found.location);
     let others = others.map(|table| table.location.to_owned()).collect();
-    Ok(found.detail(page, others))
+    Ok(detail(found, page, others))
 }
 
-/// What is known of one table.
-struct Known<'a> {
-    name: &'a str,
-    location: &'a str,
-    /// Steps that wrote it, the newest application first.
-    writes: Vec<(&'a ApplicationSummary, &'a StepRecord)>,
-    /// Steps that read it, the newest application first.
-    reads: Vec<(&'a ApplicationSummary, &'a StepRecord, &'a ReadRecord)>,
+fn overview(story: &Story<'_>) -> Table {
+    let last = story.last();
+    let jobs = |names: BTreeSet<&str>| names.into_iter().map(str::to_owned).collect();
+    Table {
+        name: story.name.to_owned(),
+        location: story.location.to_owned(),
+        version: story.version().max(last.map(|after| after.version)),
+        committed_at_ms: last.map_or(0, |after| after.committed_at_ms),
+        operation: last.map(|after| after.operation.clone()).unwrap_or_default(),
+        files: last.map(|after| after.files),
+        bytes: last.map(|after| after.bytes),
+        rows: last.and_then(|after| after.rows),
+        partition_by: last.map(|after| after.partition_by.clone()).unwrap_or_default(),
+        written_by: jobs(story.writes.iter().map(|write| write.run.job_name.as_str()).collect()),
+        read_by: jobs(story.reads.iter().map(|reading| reading.run.job_name.as_str()).collect()),
+    }
 }
 
-fn known(runs: &Runs) -> BTreeMap<&str, Known<'_>> {
-    let mut tables: BTreeMap<&str, Known<'_>> = BTreeMap::new();
-    for (application, steps) in runs {
-        for step in steps.iter() {
-            if !step.location.is_empty() {
-                let table = tables.entry(&step.location).or_insert_with(|| Known::new(&step.table, &step.location));
-                // Who writes a table knows its name better than who reads it.
-                if table.writes.is_empty() {
-                    table.name = &step.table;
-                }
-                table.writes.push((application, step));
-            }
-            for read in step.reads.iter().filter(|read| read.kind == ReadKind::Table && !read.location.is_empty()) {
-                let table = tables.entry(&read.location).or_insert_with(|| Known::new(&read.name, &read.location));
-                table.reads.push((application, step, read));
-            }
-        }
+fn detail(story: &Story<'_>, page: Page, other_locations: Vec<String>) -> TableDetail {
+    let last = story.last();
+    TableDetail {
+        table: overview(story),
+        columns: last.map(|after| after.columns.iter().map(Column::from).collect()).unwrap_or_default(),
+        partitions: last.and_then(|after| after.partitions),
+        file_size_bounds: SIZE_BUCKETS.to_vec(),
+        file_sizes: last.map(|after| after.file_sizes.clone()).unwrap_or_default(),
+        versions: Part::of(&story.writes, page).map(|write| version(write.run, write.step)).items,
+        readers: story.readers().into_values().map(reader).collect(),
+        other_locations,
     }
-    tables
 }
 
-impl<'a> Known<'a> {
-    const fn new(name: &'a str, location: &'a str) -> Self {
-        Self { name, location, writes: Vec::new(), reads: Vec::new() }
-    }
-
-    /// The latest version that was described.
-    fn last(&self) -> Option<&'a TableRecord> {
-        self.writes.iter().filter_map(|(_, step)| step.table_after.as_ref()).max_by_key(|after| after.version)
-    }
-
-    fn overview(&self) -> Table {
-        let last = self.last();
-        let told = self.writes.iter().filter_map(|(_, step)| step.version);
-        let told = told.chain(self.reads.iter().filter_map(|(_, _, read)| read.version)).max();
-        let jobs = |names: BTreeSet<&str>| names.into_iter().map(str::to_owned).collect();
-        Table {
-            name: self.name.to_owned(),
-            location: self.location.to_owned(),
-            version: told.max(last.map(|after| after.version)),
-            committed_at_ms: last.map_or(0, |after| after.committed_at_ms),
-            operation: last.map(|after| after.operation.clone()).unwrap_or_default(),
-            files: last.map(|after| after.files),
-            bytes: last.map(|after| after.bytes),
-            rows: last.and_then(|after| after.rows),
-            partition_by: last.map(|after| after.partition_by.clone()).unwrap_or_default(),
-            written_by: jobs(self.writes.iter().map(|(application, _)| application.job_name.as_str()).collect()),
-            read_by: jobs(self.reads.iter().map(|(application, _, _)| application.job_name.as_str()).collect()),
-        }
-    }
-
-    fn detail(&self, page: Page, other_locations: Vec<String>) -> TableDetail {
-        let last = self.last();
-        TableDetail {
-            table: self.overview(),
-            columns: last.map(|after| after.columns.iter().map(Column::from).collect()).unwrap_or_default(),
-            partitions: last.and_then(|after| after.partitions),
-            file_size_bounds: SIZE_BUCKETS.to_vec(),
-            file_sizes: last.map(|after| after.file_sizes.clone()).unwrap_or_default(),
-            versions: Part::of(&self.writes, page).map(|(application, step)| version(application, step)).items,
-            readers: self.readers(),
-            other_locations,
-        }
-    }
-
-    /// The newest of each job and step.
-    fn readers(&self) -> Vec<Reader> {
-        let mut readers: BTreeMap<(&str, &str), Reader> = BTreeMap::new();
-        for (application, step, read) in &self.reads {
-            readers.entry((&application.job_name, &step.table)).or_insert_with(|| Reader {
-                job_name: application.job_name.clone(),
-                step: step.table.clone(),
-                app_id: application.app_id.clone(),
-                version: read.version,
-            });
-        }
-        readers.into_values().collect()
+fn reader(reading: &Reading<'_>) -> Reader {
+    Reader {
+        job_name: reading.run.job_name.clone(),
+        step: reading.step.table.clone(),
+        app_id: reading.run.app_id.clone(),
+        version: reading.read.version,
     }
 }
 
@@ -259,6 +207,8 @@ fn version(application: &ApplicationSummary, step: &StepRecord) -> Version {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::example;
 

@@ -4,7 +4,7 @@
 
 /// An archive that is being written.
 #[derive(Debug, Default)]
-pub struct Zip {
+pub(crate) struct Zip {
     bytes: Vec<u8>,
     directory: Vec<u8>,
     files: u16,
@@ -24,7 +24,7 @@ const DATE: u16 = (1 << 5) | 1;
 
 impl Zip {
     /// Adds a file. One that would not fit into the format is left out; `false` says so.
-    pub fn add(&mut self, name: &str, content: &[u8]) -> bool {
+    pub(crate) fn add(&mut self, name: &str, content: &[u8]) -> bool {
         let (Ok(offset), Ok(size), Ok(name_length)) =
             (u32::try_from(self.bytes.len()), u32::try_from(content.len()), u16::try_from(name.len()))
         else {
@@ -63,7 +63,7 @@ impl Zip {
     }
 
     /// The archive.
-    pub fn finish(self) -> Vec<u8> {
+    pub(crate) fn finish(self) -> Vec<u8> {
         let Self { mut bytes, directory, files } = self;
         // Both fit: `add` sees to it.
         let offset = u32::try_from(bytes.len()).unwrap_or(u32::MAX);

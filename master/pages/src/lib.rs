@@ -42,5 +42,5 @@ pub use link::route;
 pub use logs::{Logs, TAIL_BYTES, Tail, logs, offset_of, stream_of};
 pub use masthead::{Masthead, Standing};
 pub use query::{Query, Wanted as WantedAttempts, query};
-pub use tables::{Runs, Wanted as WantedTables, WantedLineage, WantedTable, lineage, table, tables};
+pub use tables::{Wanted as WantedTables, WantedLineage, WantedTable, lineage, table, tables};
 pub use worker::{RunningAttempt, Worker, running_on, worker};

@@ -2,16 +2,13 @@
 
 mod lineage;
 mod one;
-mod story;
-
-use std::sync::Arc;
 
 use lake_proto::quantity::{bytes, count};
-use lake_record::{ApplicationSummary, StepRecord};
+use lake_record::StepRecord;
+use lake_record::story::{Runs, Story, stories};
 
 pub use self::lineage::{Wanted as WantedLineage, lineage};
 pub use self::one::{Wanted as WantedTable, table};
-use self::story::{Story, stories};
 use crate::asked::{Asked, Bad, Window};
 use crate::draw::graph::Shape;
 use crate::frame::{Page, Place};
@@ -21,9 +18,6 @@ use crate::html::{
     tiles, under, void,
 };
 use crate::link::{self as to, route};
-
-/// Steps of applications, the newest application first.
-pub type Runs = [(Arc<ApplicationSummary>, Arc<[StepRecord]>)];
 
 const LIMIT: usize = 200;
 const MOST: usize = 1_000;

@@ -4,7 +4,7 @@
 //! Delta table was after a step), `query` (stages, operators and task attempts of one physical plan), `quantile` (many
 //! attempts in five numbers), `file` (the bytes of a history file); how records come about: [`account`] (what a scheduler
 //! is told of queries), `steps` (steps from three sides), `wire` (what workers and drivers report); [`history`] (what is
-//! known of many files).
+//! known of many files), [`story`] (what steps of many applications tell of one table).
 //!
 //! Never here: how anything looks, where records are kept, and what the masters replicate. Every type decodes from what an
 //! older release wrote: fields are added with a default, never renamed.
@@ -19,6 +19,7 @@ mod quantile;
 mod query;
 mod step;
 mod steps;
+pub mod story;
 mod table;
 mod wire;
 

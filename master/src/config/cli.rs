@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
-use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use lake_proto::Fault;
 use lake_proto::quantity::parse_duration;
 use lake_proto::v1::EffectiveSetting;
@@ -157,14 +157,29 @@ where
     T: Into<OsString> + Clone,
 {
     let matches = command().get_matches_from(arguments);
-    let flags = Flags::from_arg_matches(&matches).map_err(|error| invalid(error.to_string()))?;
-    if let Some(Command::Members(members)) = flags.command {
+    let mut flags = Flags::from_arg_matches(&matches).map_err(|error| invalid(error.to_string()))?;
+    if let Some(Command::Members(members)) = flags.command.take() {
         return Ok(Action::Members(members));
     }
     let file = match &flags.config {
         Some(path) => read(path)?,
         None => FileKeys::default(),
     };
+    let (config, dump) = merged(&matches, &flags, &file)?;
+    check(&config)?;
+    if flags.dump_config {
+        return Ok(Action::Print(render(&dump)));
+    }
+    let effective = dump.into_iter().map(|(name, value, origin)| EffectiveSetting {
+        key: name.to_owned(),
+        value,
+        origin: origin.to_string(),
+    });
+    Ok(Action::Run(Config { effective: effective.collect(), ..config }))
+}
+
+/// Each value from where it is strongest, and all of them with their origin.
+fn merged(matches: &ArgMatches, flags: &Flags, file: &FileKeys) -> Result<(Config, Dump), Fault> {
     let origin = |name: &str, in_file: bool| match matches.value_source(name) {
         Some(ValueSource::CommandLine) => Origin::Flag,
         Some(ValueSource::EnvVariable) => Origin::Environment,
@@ -172,7 +187,7 @@ where
         Some(_) | None => Origin::Default,
     };
     let default = Config::default();
-    let mut dump = Vec::new();
+    let mut dump = Dump::new();
     macro_rules! effective {
         ($name:ident, $default:expr) => {{
             let origin = origin(stringify!($name), file.$name.is_some());
@@ -209,6 +224,11 @@ where
         log_level: effective!(log_level, default.log_level),
         effective: Vec::new(),
     };
+    Ok((config, dump))
+}
+
+/// Whether these values can be, each alone and together.
+fn check(config: &Config) -> Result<(), Fault> {
     if config.host.is_empty() {
         return Err(invalid("--host is empty: expected a name or an address".to_owned()));
     }
@@ -237,15 +257,7 @@ where
     if config.history_dir.as_ref().is_some_and(|location| location.trim().is_empty()) {
         return Err(invalid("--history-dir is empty: expected a directory or a URL".to_owned()));
     }
-    if flags.dump_config {
-        return Ok(Action::Print(render(&dump)));
-    }
-    let effective = dump.into_iter().map(|(name, value, origin)| EffectiveSetting {
-        key: name.to_owned(),
-        value,
-        origin: origin.to_string(),
-    });
-    Ok(Action::Run(Config { effective: effective.collect(), ..config }))
+    Ok(())
 }
 
 /// The definition of the command line.
@@ -301,6 +313,9 @@ fn member(peer: &str) -> Result<Member, Fault> {
     }
     Ok(Member { id, address: address.to_owned(), incarnation: String::new() })
 }
+
+/// Settings by name, as the file would have them, with where they come from.
+type Dump = Vec<(&'static str, String, Origin)>;
 
 #[derive(Debug, Clone, Copy)]
 enum Origin {

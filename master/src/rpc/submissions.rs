@@ -6,9 +6,7 @@ use std::time::Duration;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use lake_master_core::view::{self, ApplicationView};
 use lake_master_core::{Command, DeployMode, Event, Options, QueueBound, State, Submission, admission};
-use lake_proto::channel::{MAX_MESSAGE_BYTES, connect};
 use lake_proto::v1::submissions_server::Submissions;
-use lake_proto::v1::worker_logs_client::WorkerLogsClient;
 use lake_proto::{AppId, ErrorClass, Fault, SubmissionId, WorkerId, point, v1};
 use lake_telemetry::trace;
 use tokio::sync::mpsc;
@@ -20,6 +18,7 @@ use crate::clock::now_ms;
 use crate::effects;
 use crate::master::Master;
 use crate::reign::Reign;
+use crate::worker_logs;
 
 /// Pipelines are small; the log is not the place for data.
 const MAX_PIPELINE_BYTES: usize = 16 * 1024 * 1024;
@@ -125,7 +124,7 @@ impl Service {
             let message = format!("{} has no log: {why}", found.driver_id);
             return Err(Fault::new(ErrorClass::NotFound, "no-log", message).into());
         }
-        let channel = connect(&found.worker_address).await.map_err(|fault| match found.ended_at_ms {
+        let mut client = worker_logs::client(&found.worker_address).await.map_err(|fault| match found.ended_at_ms {
             0 => fault.within("the driver's worker"),
             // A log goes with its worker.
             _ => {
@@ -141,7 +140,6 @@ impl Service {
             follow: request.follow,
             tail_bytes: 0,
         };
-        let mut client = WorkerLogsClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
         Ok(client.read_log(read).await?.into_inner())
     }
 }

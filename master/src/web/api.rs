@@ -6,11 +6,11 @@
 mod applications;
 mod cluster;
 mod endpoint;
+mod records;
 mod stages;
 mod tables;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
@@ -19,15 +19,13 @@ use axum::response::Response;
 use axum::routing::get;
 use lake_api::failure::{Failure, unknown_path, wrong_method};
 use lake_api::openapi::{self, Operation};
+use lake_http::status_of;
 use lake_proto::Fault;
 
-pub(super) use self::endpoint::TOTAL;
 use self::endpoint::{Endpoint, bytes};
 use crate::master::Master;
 
 const JSON: &str = "application/json";
-/// To collect logs from workers.
-const LOGS_PATIENCE: Duration = Duration::from_secs(20);
 
 pub(super) fn router() -> Router<Arc<Master>> {
     let mut router = Router::new();
@@ -52,6 +50,7 @@ fn endpoints() -> Vec<Endpoint> {
     endpoints.extend(applications::endpoints());
     endpoints.extend(stages::endpoints());
     endpoints.extend(tables::endpoints());
+    endpoints.extend(records::endpoints());
     endpoints
 }
 
@@ -60,7 +59,7 @@ fn document(operations: &[Operation]) -> String {
 }
 
 pub(super) fn failed(fault: &Fault) -> Response {
-    failed_as(StatusCode::from_u16(fault.class.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), fault)
+    failed_as(status_of(fault.class), fault)
 }
 
 /// A failure with a status that its class does not have.

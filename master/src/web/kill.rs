@@ -10,7 +10,7 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 use lake_api::application::Killed;
 use lake_api::csrf::{self, Key};
 use lake_api::failure::unknown_application;
-use lake_http::{CSRF_HEADER, Caller, caller};
+use lake_http::{CSRF_HEADER, caller, status_of};
 use lake_pages::TOKEN_FIELD;
 use lake_proto::{ErrorClass, Fault};
 
@@ -36,9 +36,9 @@ pub(super) async fn by_form(
     match kill(&master, &id, &headers, csrf::token_of_form(&body, TOKEN_FIELD).as_deref()).await {
         Ok(killed) => Redirect::to(&format!("/applications/{}", killed.app_id)).into_response(),
         Err(fault) => {
-            let status = StatusCode::from_u16(fault.class.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             // Somebody who had the page open for long sees this.
-            (status, Html(lake_pages::refused(&fault.message).document(&masthead(&master, relayed)))).into_response()
+            (status_of(fault.class), Html(lake_pages::refused(&fault.message).document(&masthead(&master, relayed))))
+                .into_response()
         }
     }
 }
@@ -61,12 +61,7 @@ pub(super) async fn kill(
     let app_id = record.summary.app_id.as_str();
     let in_header = headers.get(&CSRF_HEADER).and_then(|token| token.to_str().ok());
     let admits = |token: &str| key(master).is_some_and(|key| key.admits_kill(app_id, token));
-    let may = match who {
-        // What it has in the header only says that no form has sent it.
-        Caller::Program => token.is_none_or(admits),
-        Caller::Page => token.or(in_header).is_some_and(admits),
-    };
-    if !may {
+    if !who.may(token, in_header, admits) {
         let message = format!("the token to end {app_id} is missing or wrong: load its page again");
         return Err(Fault::new(ErrorClass::Denied, "csrf-token", message));
     }

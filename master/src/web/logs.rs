@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures::TryStreamExt;
+use lake_http::status_of;
 use lake_pages::{Asked, TAIL_BYTES, Tail};
-use lake_proto::channel::connect;
-use lake_proto::v1::worker_logs_client::WorkerLogsClient;
 use lake_proto::{ErrorClass, Fault, v1};
 use lake_record::ApplicationSummary;
 use tokio::time::timeout;
@@ -18,6 +17,7 @@ use tonic::Streaming;
 
 use super::pages::{Pairs, Relay, bad, drawn, masthead, unknown_application};
 use crate::master::Master;
+use crate::worker_logs;
 
 /// A worker that does not answer for longer is not waited for.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -71,10 +71,7 @@ pub(super) async fn text(
         true => open(summary, stream, Begin::At(0)).await.map(|chunks| download(summary, stream, chunks)),
         false => part(summary, stream, offset).await.map(IntoResponse::into_response),
     };
-    let mut response = answer.unwrap_or_else(|fault| {
-        let status = StatusCode::from_u16(fault.class.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        (status, format!("{fault}\n")).into_response()
-    });
+    let mut response = answer.unwrap_or_else(|fault| (status_of(fault.class), format!("{fault}\n")).into_response());
     response.headers_mut().insert(header::CONTENT_TYPE, TEXT);
     response
 }
@@ -158,8 +155,8 @@ async fn open(summary: &ApplicationSummary, stream: &str, begin: Begin) -> Resul
         tail_bytes,
     };
     let answer = async {
-        let channel = connect(&summary.worker_address).await.map_err(gone)?;
-        Ok(WorkerLogsClient::new(channel).read_log(request).await?.into_inner())
+        let mut client = worker_logs::client(&summary.worker_address).await.map_err(gone)?;
+        Ok(client.read_log(request).await?.into_inner())
     };
     timeout(PATIENCE, answer).await.unwrap_or_else(|_| Err(silent("it does not answer")))
 }

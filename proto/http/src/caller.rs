@@ -25,6 +25,18 @@ pub enum Caller {
     Page,
 }
 
+impl Caller {
+    /// Whether it may do what `admits` says a token is good for. `in_form` is the token of a form, `in_header` that of a
+    /// script, in [`CSRF_HEADER`].
+    pub fn may(self, in_form: Option<&str>, in_header: Option<&str>, admits: impl Fn(&str) -> bool) -> bool {
+        match self {
+            // What it has in the header only says that no form has sent it.
+            Self::Program => in_form.is_none_or(admits),
+            Self::Page => in_form.or(in_header).is_some_and(admits),
+        }
+    }
+}
+
 /// Who sends a request with these headers to the server that it calls `host`.
 ///
 /// # Errors
@@ -90,6 +102,27 @@ mod tests {
             &[("content-type", "application/x-www-form-urlencoded"), ("x-lake-csrf", "1")],
         ] {
             assert_eq!(asked(headers), Ok(Caller::Program), "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_page_needs_the_token_and_a_program_only_no_wrong_one_in_a_form() {
+        for (who, in_form, in_header, expected) in [
+            (Caller::Program, None, None, true),
+            (Caller::Program, None, Some("1"), true),
+            (Caller::Program, Some("good"), None, true),
+            (Caller::Program, Some("wrong"), None, false),
+            (Caller::Program, Some("wrong"), Some("good"), false),
+            (Caller::Page, None, None, false),
+            (Caller::Page, None, Some("good"), true),
+            (Caller::Page, None, Some("wrong"), false),
+            (Caller::Page, Some("good"), None, true),
+            (Caller::Page, Some("good"), Some("wrong"), true),
+            (Caller::Page, Some("wrong"), Some("good"), false),
+            (Caller::Page, Some(""), Some("good"), false),
+        ] {
+            let may = who.may(in_form, in_header, |token| token == "good");
+            assert_eq!(may, expected, "{who:?} with {in_form:?} in a form and {in_header:?} in a header");
         }
     }
 

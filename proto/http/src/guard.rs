@@ -1,15 +1,17 @@
-//! What every request goes through before anybody looks at it: its host, the size of its body, its patience. Edge.
+//! What every request goes through before anybody looks at it (its host, the size of its body, its patience), and every
+//! answer before it leaves. Edge.
 
 use axum::Router;
 use axum::body::{Body, HttpBody, to_bytes};
 use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
 use http::{StatusCode, Uri};
 use lake_proto::{ErrorClass, Fault};
 use tokio::time::timeout;
 
+use crate::headers::forbid;
 use crate::{Hosts, Limits};
 
 /// What a request may be.
@@ -25,9 +27,20 @@ pub struct Guard {
     pub refusal: fn(&Uri, StatusCode, &Fault) -> Response,
 }
 
-/// The router behind the guard. Handlers get bodies that have arrived in full.
-pub fn guard(router: Router, guard: Guard) -> Router {
-    router.layer(from_fn_with_state(guard, check))
+/// The router behind the guard. Handlers get bodies that have arrived in full, and no answer, refusals included, is without
+/// the headers that forbid what we never need.
+pub fn harden(router: Router, guard: Guard) -> Router {
+    router.layer(from_fn_with_state(guard, check)).layer(map_response(hardened))
+}
+
+async fn hardened(mut response: Response) -> Response {
+    forbid(response.headers_mut());
+    response
+}
+
+/// The HTTP status of an answer with this class.
+pub fn status_of(class: ErrorClass) -> StatusCode {
+    StatusCode::from_u16(class.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 /// A refusal as a line of text.
@@ -98,4 +111,16 @@ async fn check(State(guard): State<Guard>, request: Request, next: Next) -> Resp
 fn too_large(most: usize) -> Fault {
     let message = format!("the body of the request is too large: at most {most} bytes are accepted");
     Fault::new(ErrorClass::InvalidJob, "body-too-large", message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_class_has_the_status_that_is_documented() {
+        for class in ErrorClass::ALL {
+            assert_eq!(status_of(class).as_u16(), class.http_status(), "{class}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! How our daemons serve HTTP to strangers: bounded connections, headers, bodies and patience (`serve`, `guard`), the
-//! names that a request may ask for (`hosts`), and whether a browser was sent here by another site (`caller`). Edge, but
-//! `hosts` and `caller`, which are pure.
+//! names that a request may ask for (`hosts`), whether a browser was sent here by another site (`caller`), and what a
+//! browser may not do with an answer (`headers`). Edge, but `hosts`, `caller` and `headers`, which are pure.
 //!
 //! Never here: what is served.
 #![warn(missing_docs)]
@@ -8,12 +8,13 @@
 
 mod caller;
 mod guard;
+mod headers;
 mod hosts;
 mod serve;
 mod stall;
 
 pub use caller::{CSRF_HEADER, Caller, caller};
-pub use guard::{Guard, guard, refusal_in_text};
+pub use guard::{Guard, harden, refusal_in_text, status_of};
 pub use hosts::{Hosts, host_of, own_host_name};
 pub use serve::serve;
 

@@ -101,17 +101,12 @@ impl Lineage {
                 Self { slot, namespace, post }
             }
             Destination::Http { address, namespace } => {
-                let mut client: Option<Arc<Http>> = None;
+                let http = Arc::new(Http::new(address));
                 let (slot, post) = post::start(HABITS, move |events: Vec<Vec<u8>>| {
-                    let made = match &client {
-                        Some(client) => Ok(client.clone()),
-                        None => Http::new(address.clone()).map(Arc::new),
-                    };
-                    client = made.as_ref().ok().cloned();
+                    let http = http.clone();
                     async move {
-                        let client = made?;
                         for event in events {
-                            client.post(event).await?;
+                            http.post(event).await?;
                         }
                         Ok(Receipt::default())
                     }

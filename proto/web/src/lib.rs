@@ -1,27 +1,8 @@
-//! What our web pages have in common: their look, the few lines that keep them fresh, escaping, and headers that forbid
-//! what we never need. Pure.
+//! What our web pages have in common: their look, the few lines that keep them fresh, and escaping. Pure.
 //!
 //! Never here: what a page shows.
 #![warn(missing_docs)]
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
-
-/// Headers of every answer, names in lower case; [`content_security`] gives one more.
-///
-/// The referrer goes to ourselves alone. It must go there: under `no-referrer` a browser also hides the origin of a form
-/// (`Origin: null`), and a form of our own could not be told from another site's.
-pub const HARDENING: [(&str, &str); 3] =
-    [("x-content-type-options", "nosniff"), ("referrer-policy", "same-origin"), ("cache-control", "no-store")];
-
-/// A page takes style, script, icon and its own fresh content from where it came from, sends its forms there, and nothing
-/// comes from elsewhere or from within: text that became markup in spite of [`escape`] would be dead.
-const PAGE_SECURITY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \
-     base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
-const OTHER_SECURITY: &str = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-
-/// The `content-security-policy` of an answer with this content type.
-pub fn content_security(content_type: &str) -> &'static str {
-    if content_type.starts_with("text/html") { PAGE_SECURITY } else { OTHER_SECURITY }
-}
 
 /// A file that pages refer to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,18 +62,6 @@ mod tests {
     fn text_from_outside_cannot_become_markup() {
         assert_eq!(escape("<a href='x'>&\"</a>"), "&lt;a href=&#39;x&#39;&gt;&amp;&quot;&lt;/a&gt;");
         assert_eq!(escape("grün"), "grün");
-    }
-
-    #[test]
-    fn no_policy_allows_what_is_written_into_a_page_or_comes_from_elsewhere() {
-        for content_type in ["text/html; charset=utf-8", "text/plain", "application/json", ""] {
-            let policy = content_security(content_type);
-            assert!(policy.starts_with("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{policy}");
-            assert!(!policy.contains("unsafe") && !policy.contains("http"), "{policy}");
-            for allowed in ["script-src 'self'", "form-action 'self'"] {
-                assert_eq!(policy.contains(allowed), content_type.starts_with("text/html"), "{content_type}");
-            }
-        }
     }
 
     #[test]

@@ -6,13 +6,13 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use lake_tests::browser::Browser;
 use lake_tests::cluster::Cluster;
-use lake_tests::fixture::{Workspace, numbers_csv};
+use lake_tests::fixture::{NUMBERS, Workspace, numbers_csv};
+use lake_tests::gated::{GATED, Gated, gated};
+use lake_tests::history::written;
 use lake_tests::http::request;
 use lake_tests::postgres::Postgres;
+use lake_tests::submit::app_id;
 use serde_json::{Value, json};
-
-use super::faults::{GATED, Gated, gated};
-use super::history::{app_id, written};
 
 /// Two steps, one after the other, each with a gate in its middle.
 const TWO_GATES: &str = r#"
@@ -43,29 +43,6 @@ sql = "SELECT late.id, before.checked FROM late JOIN bronze.early AS before ON b
 
 /// Text that a browser would run, were it taken for markup.
 const HOSTILE: &str = "<img src=x onerror=\"window.harmed = true\">";
-
-const NUMBERS: &str = r#"
-[[source]]
-name = "numbers"
-kind = "files"
-format = "csv"
-path = "numbers.csv"
-
-[[table]]
-name = "bronze.numbers"
-from = "numbers"
-mode = "append"
-
-  [[table.expect]]
-  name = "small"
-  check = "id <= 900"
-  action = "warn"
-
-[[table]]
-name = "gold.buckets"
-mode = "overwrite"
-sql = "SELECT bucket, count(*) AS numbers FROM bronze.numbers GROUP BY bucket"
-"#;
 
 const JSON: (&str, &str) = ("Content-Type", "application/json;charset=UTF-8");
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use lake_tests::cluster::Cluster;
 use lake_tests::fixture::Workspace;
+use lake_tests::gated::{GATED, assert_numbers_once};
 use lake_tests::http::wait_for_words;
 use lake_tests::postgres::Postgres;
 use lake_tests::process::{Process, signal};
@@ -14,7 +15,6 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::drain::retries;
-use crate::faults::{GATED, assert_numbers_once, data_files};
 
 /// A master, a proxy before it, and `workers` workers that know only the proxy.
 fn behind_a_proxy(server: &Postgres, workers: usize) -> Result<(Cluster, Proxy)> {
@@ -42,7 +42,7 @@ fn a_worker_that_was_cut_off_comes_back_with_a_result_that_nobody_takes() -> Res
     let mut client = start(&cluster, &workspace, &job)?;
     gate.wait_for_visitors(1)?;
     let stale = wait_for("a finished data file", DEADLINE, || {
-        let files = data_files(&workspace, "bronze.numbers");
+        let files = workspace.data_files("bronze.numbers");
         (!files.is_empty()).then_some(files)
     })?;
     let other = cluster.add_worker()?;

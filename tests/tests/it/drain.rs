@@ -5,14 +5,13 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 use lake_tests::cluster::Cluster;
+use lake_tests::gated::{Gated, assert_numbers_once, gated};
 use lake_tests::http::{get, wait_for_words};
 use lake_tests::oracle::Oracle;
 use lake_tests::process::{binary, signal};
 use lake_tests::{DEADLINE, wait_for};
 use rustix::process::Signal;
 use serde_json::Value;
-
-use super::faults::{Gated, assert_numbers_once, gated};
 
 /// A second source, large enough for a query in stages and not gated, and a table that joins it with the gated one:
 /// its rows wait in shuffle files until the gate opens.

@@ -1,39 +1,14 @@
 //! Kills at chosen moments. PostgreSQL's gate holds a read in its middle, so that the moment is certain; every test
 //! also shows that the fault has happened.
 
-use std::path::PathBuf;
-
 use anyhow::{Context, Result};
-use lake_tests::cluster::Cluster;
-use lake_tests::fixture::Workspace;
-use lake_tests::oracle::{Commit, Oracle};
-use lake_tests::postgres::Postgres;
+use lake_tests::gated::{GATED, Gated, ROWS, assert_numbers_once, gated};
+use lake_tests::oracle::Oracle;
 use lake_tests::process::signal;
 use lake_tests::submit::Submit;
 use lake_tests::{DEADLINE, wait_for};
 use rustix::process::Signal;
 use serde_json::Value;
-
-const ROWS: u64 = 400_000;
-
-/// A source whose rows stop in the middle while the gate is closed; the files of its table are small, so that some are
-/// complete by then.
-pub(super) const GATED: &str = r#"
-[connection.crm]
-kind = "postgres"
-url = { env = "CRM_URL" }
-
-[[source]]
-name = "numbers"
-connection = "crm"
-query = "SELECT n AS id, md5(n::text) AS word, CASE WHEN n = 300000 THEN gate(n) ELSE n END AS checked FROM generate_series(1::bigint, 400000) AS n"
-
-[[table]]
-name = "bronze.numbers"
-from = "numbers"
-mode = "append"
-target_file_size = "1MiB"
-"#;
 
 const GOLD: &str = r#"
 [[table]]
@@ -41,52 +16,6 @@ name = "gold.numbers"
 mode = "overwrite"
 sql = "SELECT id % 100 AS bucket, count(*) AS numbers, sum(checked) AS total FROM numbers GROUP BY id % 100"
 "#;
-
-/// A job over the gated source, and what it runs on.
-pub(super) struct Gated {
-    pub(super) server: Postgres,
-    pub(super) cluster: Cluster,
-    pub(super) workspace: Workspace,
-    pub(super) job: PathBuf,
-}
-
-/// A job of this name with [`GATED`] and these tables. Its gate is still to be closed.
-pub(super) fn gated(name: &str, tables: &str) -> Result<Gated> {
-    let server = Postgres::start()?;
-    let cluster = Cluster::builder().env("CRM_URL", &server.url()).start(2)?;
-    let workspace = Workspace::new()?;
-    let job = workspace.job(name, &format!("{GATED}{tables}"))?;
-    Ok(Gated { server, cluster, workspace, job })
-}
-
-fn data_commits(table: &str) -> Result<Vec<Commit>> {
-    Ok(Oracle::new().commits(table)?.into_iter().filter(|commit| !commit.added.is_empty()).collect())
-}
-
-/// Every number once, in one commit with one transaction of the job.
-pub(super) fn assert_numbers_once(workspace: &Workspace, table: &str) -> Result<Commit> {
-    let url = workspace.table(table);
-    let rows = Oracle::new().rows(&url)?;
-    let mut ids: Vec<u64> = rows
-        .iter()
-        .map(|row| row.get(0).and_then(Value::as_str).context("no id")?.parse().context("an id"))
-        .collect::<Result<_>>()?;
-    ids.sort_unstable();
-    assert!(ids.iter().copied().eq(1..=ROWS), "{} rows, expected each of 1..={ROWS} once", ids.len());
-    let mut commits = data_commits(&url)?;
-    assert_eq!(commits.len(), 1, "{commits:?}");
-    let commit = commits.remove(0);
-    assert_eq!(commit.transactions.len(), 1, "{commit:?}");
-    Ok(commit)
-}
-
-/// Names of the data files in a table's folder, whether a commit names them or not.
-pub(super) fn data_files(workspace: &Workspace, table: &str) -> Vec<String> {
-    let folder = workspace.path().join("warehouse").join(table.replace('.', "/"));
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    names.filter(|name| name.ends_with(".parquet")).collect()
-}
 
 #[test]
 fn a_worker_killed_in_mid_query_changes_nothing_in_the_result() -> Result<()> {
@@ -104,7 +33,7 @@ fn a_worker_killed_in_mid_query_changes_nothing_in_the_result() -> Result<()> {
     for row in &rows {
         assert_eq!(row.get(1), Some(&Value::from("4000")), "{row}");
     }
-    assert_eq!(data_commits(&workspace.table("gold.numbers"))?.len(), 1);
+    assert_eq!(Oracle::new().data_commits(&workspace.table("gold.numbers"))?.len(), 1);
     Ok(())
 }
 
@@ -115,7 +44,7 @@ fn a_worker_killed_in_mid_write_leaves_orphans_and_one_commit_with_every_row_onc
     let id = cluster.submit_detached(|submit| submit.arg(&job))?;
     let ports = gate.wait_for_visitors(1)?;
     let written = wait_for("a finished data file", DEADLINE, || {
-        let files = data_files(&workspace, "bronze.numbers");
+        let files = workspace.data_files("bronze.numbers");
         (!files.is_empty()).then_some(files)
     })?;
     let port = ports.first().copied().context("no port")?;
@@ -190,7 +119,7 @@ mode = "append"
     assert!(status.get("attempt").and_then(Value::as_u64) >= Some(2), "{status}");
     assert_numbers_once(&workspace, "bronze.numbers")?;
     assert_eq!(Oracle::new().rows(&workspace.table("bronze.words"))?.len(), 2);
-    assert_eq!(data_commits(&workspace.table("bronze.words"))?.len(), 1);
+    assert_eq!(Oracle::new().data_commits(&workspace.table("bronze.words"))?.len(), 1);
     Ok(())
 }
 
@@ -356,6 +285,6 @@ fn overlapping_submissions_of_one_job_run_one_after_the_other_and_all_their_rows
     cluster.wait_finished(&second)?;
     let table = workspace.table("bronze.numbers");
     assert_eq!(Oracle::new().count(&table)?, 2 * ROWS);
-    assert_eq!(data_commits(&table)?.len(), 2);
+    assert_eq!(Oracle::new().data_commits(&table)?.len(), 2);
     Ok(())
 }

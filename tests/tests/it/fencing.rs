@@ -9,14 +9,13 @@ use anyhow::{Context, Result};
 use lake_proto::DRIVER_LEASE;
 use lake_tests::cluster::Cluster;
 use lake_tests::fixture::Workspace;
+use lake_tests::gated::{Gated, assert_numbers_once, gated};
 use lake_tests::oracle::Oracle;
 use lake_tests::process::signal;
 use lake_tests::s3::S3;
 use lake_tests::{DEADLINE, wait_for};
 use rustix::process::Signal;
 use serde_json::Value;
-
-use crate::faults::{Gated, assert_numbers_once, gated};
 
 /// Of each run of [`APPEND`].
 const ROWS: u64 = 100;

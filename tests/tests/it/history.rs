@@ -4,43 +4,21 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use lake_record::{ApplicationRecord, AttemptState, OperatorRecord, Origin, QueryRecord, QueryState, StepRecord, file};
+use lake_record::{ApplicationRecord, AttemptState, OperatorRecord, Origin, QueryRecord, QueryState, StepRecord};
 use lake_tests::cluster::Cluster;
-use lake_tests::fixture::{Workspace, numbers_csv};
+use lake_tests::fixture::{NUMBERS, Workspace, numbers_csv};
+use lake_tests::gated::{Gated, gated};
+use lake_tests::history::{path_of, written};
 use lake_tests::http::{answer, get};
+use lake_tests::submit::app_id;
 use lake_tests::{DEADLINE, wait_for};
 use serde_json::Value;
 
-use super::faults::{Gated, gated};
-
-const JOB: &str = r#"
-[[source]]
-name = "numbers"
-kind = "files"
-format = "csv"
-path = "numbers.csv"
-
-[[table]]
-name = "bronze.numbers"
-from = "numbers"
-mode = "append"
-
-[[table.expect]]
-name = "small"
-check = "id <= 900"
-action = "warn"
-
-[[table]]
-name = "gold.buckets"
-mode = "overwrite"
-sql = "SELECT bucket, count(*) AS numbers FROM bronze.numbers GROUP BY bucket"
-"#;
-
-/// The job above, and 1,000 numbers for it.
+/// The job over numbers, and 1,000 of them.
 fn workspace() -> Result<(Workspace, PathBuf)> {
     let workspace = Workspace::new()?;
     workspace.file("numbers.csv", numbers_csv(1_000))?;
-    let job = workspace.job("history", JOB)?;
+    let job = workspace.job("history", NUMBERS)?;
     Ok((workspace, job))
 }
 
@@ -48,21 +26,6 @@ fn workspace() -> Result<(Workspace, PathBuf)> {
 fn finish(cluster: &Cluster, job: &Path) -> Result<String> {
     let driver = cluster.submit_detached(|submit| submit.arg(job))?;
     app_id(&cluster.wait_finished(&driver)?)
-}
-
-pub(super) fn app_id(status: &Value) -> Result<String> {
-    status.get("app_id").and_then(Value::as_str).map(str::to_owned).context("no app_id")
-}
-
-fn path_of(directory: &Path, app: &str) -> PathBuf {
-    directory.join(format!("{app}{}", file::EXTENSION))
-}
-
-/// What is in an application's history file, once that is there.
-pub(super) fn written(directory: &Path, app: &str) -> Result<ApplicationRecord> {
-    let path = path_of(directory, app);
-    let bytes = wait_for(&format!("{}", path.display()), DEADLINE, || std::fs::read(&path).ok())?;
-    Ok(file::decode(&bytes)?)
 }
 
 /// An application as the master tells it, as soon as that comes `from` there.

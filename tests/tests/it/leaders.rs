@@ -7,7 +7,6 @@ use lake_tests::oracle::Oracle;
 use lake_tests::postgres::Postgres;
 use lake_tests::{DEADLINE, wait_for};
 
-use crate::faults::data_files;
 use crate::repeatable::{JOB, NUMBERS, assert_ids_once, ids_csv};
 
 const TABLE: &str = "gold.pairs";
@@ -31,7 +30,7 @@ fn nothing_that_was_done_before_the_leader_was_killed_is_done_again() -> Result<
     let id = cluster.submit_detached(|submit| submit.arg(&job))?;
     gate.wait_for_visitors(1)?;
     let written = wait_for("the data file of the reader that is not held", DEADLINE, || {
-        let files = data_files(&workspace, TABLE);
+        let files = workspace.data_files(TABLE);
         (!files.is_empty()).then_some(files)
     })?;
     let leader = cluster.masters.leader()?;
@@ -49,7 +48,7 @@ fn nothing_that_was_done_before_the_leader_was_killed_is_done_again() -> Result<
     let added: Vec<&String> = commits.iter().flat_map(|commit| &commit.added).collect();
     let is_committed = |name: &String| added.iter().any(|path| path.ends_with(name.as_str()));
     assert!(written.iter().all(is_committed), "what had answered was run again: {written:?}, {added:?}");
-    assert_eq!(data_files(&workspace, TABLE).len(), added.len(), "an attempt has written in vain");
+    assert_eq!(workspace.data_files(TABLE).len(), added.len(), "an attempt has written in vain");
     Ok(())
 }
 

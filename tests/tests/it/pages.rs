@@ -2,10 +2,9 @@
 
 use anyhow::{Context, Result};
 use lake_tests::cluster::Cluster;
+use lake_tests::gated::{Gated, gated};
 use lake_tests::http::{answer, get, wait_for_event, wait_for_words};
 use serde_json::Value;
-
-use super::faults::{Gated, gated};
 
 #[test]
 fn a_running_query_is_on_the_pages_of_its_master_and_its_worker() -> Result<()> {

@@ -13,8 +13,6 @@ use lake_tests::{DEADLINE, wait_for};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::faults::data_files;
-
 const IDS: u64 = 10_000;
 
 /// Each number from `first` to `last` once. The planner believes that there are so many that no query over them is
@@ -98,7 +96,7 @@ fn rows_placed_by_chance_are_all_there_once_after_a_worker_was_lost_between_thei
     let mut client = submit.start(workspace.path())?;
     gate.wait_for_visitors(1)?;
     let written = wait_for("the data file of the reader that is not held", DEADLINE, || {
-        let files = data_files(&workspace, "gold.pairs");
+        let files = workspace.data_files("gold.pairs");
         (!files.is_empty()).then_some(files)
     })?;
     // The ids as both readers have read them are lost, while one of the two has done its work.

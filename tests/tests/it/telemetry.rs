@@ -8,12 +8,11 @@ use anyhow::{Context, Result};
 use lake_tests::cluster::Cluster;
 use lake_tests::collector::Collector;
 use lake_tests::fixture::{Workspace, example};
+use lake_tests::gated::GATED;
 use lake_tests::postgres::Postgres;
 use lake_tests::submit::Submit;
 use lake_tests::{DEADLINE, wait_for};
 use serde_json::Value;
-
-use super::faults::GATED;
 
 fn lake(workspace: &Workspace) -> String {
     format!("file://{}", workspace.path().join("lake").display())

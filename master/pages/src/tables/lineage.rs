@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lake_record::story::{Runs, Story, without_slash};
 use lake_record::{ReadKind, StepRecord};
 
-use super::story::{Story, without_slash};
-use super::{Runs, search};
+use super::search;
 use crate::asked::{Asked, Bad};
 use crate::draw::graph::{Arrow, Node, Shape, graph, legend, sign};
 use crate::frame::{Page, Place};

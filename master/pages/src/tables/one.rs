@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use lake_proto::quantity::{bytes, count, counted};
+use lake_record::story::{Runs, Story, Write, stories, without_slash};
 use lake_record::{SIZE_BUCKETS, TableRecord};
 
-use super::story::{Story, Write, stories, without_slash};
-use super::{Runs, href, lineage};
+use super::{href, lineage};
 use crate::application::{shown_name, versions};
 use crate::asked::{Asked, Bad, Window};
 use crate::draw::charts::histogram;

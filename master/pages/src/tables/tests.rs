@@ -1,4 +1,6 @@
-use lake_record::{ReadKind, ReadRecord};
+use std::sync::Arc;
+
+use lake_record::{ApplicationSummary, ReadKind, ReadRecord};
 
 use super::*;
 use crate::fixture::{step, summary};

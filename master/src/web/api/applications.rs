@@ -9,22 +9,19 @@ use lake_api::application::{Application, Detail, Killed, QueryPicture};
 use lake_api::environment::{self, ApplicationEnvironmentInfo};
 use lake_api::failure::unknown_application;
 use lake_api::filter::{self, Filter};
-use lake_api::logs::{self, Log, STREAMS, Source, Tail};
+use lake_api::logs::{self, STREAMS};
 use lake_api::parameter::{LIMIT, OFFSET, Page};
 use lake_api::step::{RecordedStep, StepDetail};
 use lake_master_core::view;
-use lake_proto::channel::{MAX_MESSAGE_BYTES, connect};
-use lake_proto::v1::worker_logs_client::WorkerLogsClient;
-use lake_proto::{AppId, ErrorClass, Fault, v1};
+use lake_proto::{AppId, Fault};
 use lake_record::{ApplicationRecord, ApplicationSummary};
-use tokio::time::timeout;
 
-use super::LOGS_PATIENCE;
 use super::endpoint::{Answer, Call, Download, Endpoint, computed};
 use crate::clock::now_ms;
 use crate::master::Master;
 use crate::records::SummaryFilter;
 use crate::web::kill::kill;
+use crate::worker_logs;
 
 /// Applications that are looked at before others get their turn, where dates have to be looked at.
 const LOOKED_AT: usize = 1_000;
@@ -160,37 +157,10 @@ async fn logs(call: Call) -> Result<Download, Fault> {
     let mut reads = Vec::new();
     for source in logs::sources(&record, &workers) {
         for stream in STREAMS {
-            reads.push(read_log(source.clone(), record.summary.driver_id.clone(), stream));
+            reads.push(worker_logs::end_of(source.clone(), record.summary.driver_id.clone(), stream));
         }
     }
     let logs = join_all(reads).await;
     let name = format!("{}.zip", record.summary.app_id);
     computed(move || Ok(Download { name, content: logs::archive(&record, logs) })).await
-}
-
-async fn read_log(source: Source, driver_id: String, stream: &'static str) -> Log {
-    let Source { worker_id, address } = source;
-    let content = match address {
-        Ok(address) => match timeout(LOGS_PATIENCE, read_stream(&address, driver_id, stream)).await {
-            Ok(read) => read,
-            Err(_) => {
-                let message = format!("{worker_id} did not send it within {} s", LOGS_PATIENCE.as_secs());
-                Err(Fault::new(ErrorClass::Unavailable, "no-log", message))
-            }
-        },
-        Err(fault) => Err(fault),
-    };
-    Log { worker_id, stream, content }
-}
-
-async fn read_stream(address: &str, driver_id: String, stream: &str) -> Result<Tail, Fault> {
-    let channel = connect(address).await?;
-    let mut client = WorkerLogsClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
-    let request = v1::ReadLogRequest { driver_id, stream: stream.to_owned(), offset: 0, follow: false, tail_bytes: 0 };
-    let mut chunks = client.read_log(request).await?.into_inner();
-    let mut tail = Tail::default();
-    while let Some(chunk) = chunks.message().await? {
-        tail.push(&chunk.data);
-    }
-    Ok(tail)
 }

@@ -20,7 +20,7 @@ use super::{JSON, failed};
 use crate::master::Master;
 
 /// How many there are, on all pages.
-pub(in crate::web) const TOTAL: &str = "x-total-count";
+const TOTAL: &str = "x-total-count";
 
 /// One path and verb.
 pub(super) struct Endpoint {

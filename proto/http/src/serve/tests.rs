@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::*;
-use crate::{Guard, Hosts, guard, refusal_in_text};
+use crate::{Guard, Hosts, harden, refusal_in_text};
 
 /// More than any of these tests waits for.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -23,7 +23,7 @@ async fn served(limits: Limits) -> Served {
         .route("/healthz", get(async || "ok\n"))
         .route("/length", post(async |body: Bytes| format!("{}\n", body.len())));
     let hosts = Hosts::new(["h1".to_owned()], |_| false);
-    let router = guard(router, Guard { hosts, any_host: &["/healthz"], limits, refusal: refusal_in_text });
+    let router = harden(router, Guard { hosts, any_host: &["/healthz"], limits, refusal: refusal_in_text });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
     let mut server = JoinSet::new();

@@ -3,6 +3,8 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver as Received, sync_channel};
 use std::thread::JoinHandle;
 
+use reqwest::Url;
+
 use super::*;
 
 /// Requests that may wait to be looked at.
@@ -75,7 +77,7 @@ fn habits(bound: usize, batch: usize) -> Habits {
 
 fn post_once(statuses: &'static [u16]) -> (Server, Result<Vec<u8>, String>) {
     let server = Server::start(statuses);
-    let client = Http::new(address(&server)).unwrap();
+    let client = Http::new(address(&server));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let answer = runtime.block_on(client.post(b"{\"a\":1}".to_vec()));
     (server, answer)
@@ -108,7 +110,7 @@ fn a_disturbance_is_waited_out_and_a_refusal_is_not() {
 fn a_receiver_that_is_not_there_is_named_without_secrets() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let url = Url::parse(&format!("http://user:secret@{nobody}/in?key=secret")).unwrap();
-    let client = Http::new(Address { url, headers: Vec::new(), timeout: Duration::from_secs(5) }).unwrap();
+    let client = Http::new(Address { url, headers: Vec::new(), timeout: Duration::from_secs(5) });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let why = runtime.block_on(client.post(Vec::new())).unwrap_err();
     assert!(why.contains(&nobody.to_string()) && !why.contains("secret"), "{why}");

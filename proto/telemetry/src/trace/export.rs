@@ -57,19 +57,13 @@ impl Spans {
 
 impl Exporter {
     pub(crate) fn start(collector: Collector) -> Self {
-        let mut client: Option<Arc<Http>> = None;
+        let http = Arc::new(Http::new(collector.address.clone()));
         let collector = Arc::new(collector);
         let (slot, post) = post::start(HABITS, move |spans: Vec<Finished>| {
-            // Made where it is used: reading the host's certificates takes a moment that no start has to wait for.
-            let made = match &client {
-                Some(client) => Ok(client.clone()),
-                None => Http::new(collector.address.clone()).map(Arc::new),
-            };
-            client = made.as_ref().ok().cloned();
-            let collector = collector.clone();
+            let (http, collector) = (http.clone(), collector.clone());
             async move {
                 let request = otlp::request(&collector.resource, &spans);
-                let answer = made?.post(request.to_string().into_bytes()).await?;
+                let answer = http.post(request.to_string().into_bytes()).await?;
                 Ok(Receipt { refused: otlp::rejected(&answer) })
             }
         });
