@@ -54,7 +54,7 @@ pub struct ExecutorSummary {
     /// There is no garbage collector.
     #[serde(rename = "totalGCTime")]
     pub total_gc_time: u64,
-    /// Not measured.
+    /// Bytes that its scans read of stores and databases.
     pub total_input_bytes: u64,
     /// Bytes it read of other stages.
     pub total_shuffle_read: u64,
@@ -117,6 +117,7 @@ pub fn list(
         executor.total_tasks += 1;
         let add = [
             (&mut executor.total_duration, attempt.totals.elapsed_ms),
+            (&mut executor.total_input_bytes, attempt.totals.input_bytes),
             (&mut executor.total_shuffle_read, attempt.totals.shuffle_read_bytes),
             (&mut executor.total_shuffle_write, attempt.totals.shuffle_write_bytes),
         ];

@@ -117,8 +117,8 @@ fn data(numbered: &Stage<'_>) -> StageData {
         jvm_gc_time: 0,
         memory_bytes_spilled: 0,
         disk_bytes_spilled: totals.spilled_bytes,
-        input_bytes: 0,
-        input_records: scanned_rows(&stage.operators),
+        input_bytes: totals.input_bytes,
+        input_records: totals.input_rows,
         output_bytes: if stage.is_result { totals.bytes } else { 0 },
         output_records: if stage.is_result { totals.rows } else { 0 },
         shuffle_read_bytes: totals.shuffle_read_bytes,
@@ -151,18 +151,6 @@ fn failure_reason(stage: &Stage<'_>, status: Status) -> Option<String> {
     Some(reason.to_string())
 }
 
-/// Rows of the operators that have no input in the stage and do not read other stages.
-fn scanned_rows(operators: &[OperatorRecord]) -> u64 {
-    let mut rows: u64 = 0;
-    for (operator, next) in operators.iter().zip(operators.iter().skip(1).map(Some).chain([None])) {
-        let is_leaf = next.is_none_or(|next| next.depth <= operator.depth);
-        if is_leaf && !operator.name.contains("Shuffle") {
-            rows = rows.saturating_add(operator.metrics.output_rows);
-        }
-    }
-    rows
-}
-
 fn tree(operators: &[OperatorRecord]) -> String {
     /// Deeper ones are not indented further.
     const DEEPEST: u32 = 50;
@@ -190,6 +178,8 @@ fn by_worker(stage: &Stage<'_>) -> BTreeMap<String, ExecutorStageSummary> {
         }
         let mut add = vec![
             (&mut summary.task_time, totals.elapsed_ms),
+            (&mut summary.input_bytes, totals.input_bytes),
+            (&mut summary.input_records, totals.input_rows),
             (&mut summary.shuffle_read, totals.shuffle_read_bytes),
             (&mut summary.shuffle_read_records, totals.shuffle_read_rows),
             (&mut summary.shuffle_write, totals.shuffle_write_bytes),
@@ -223,8 +213,6 @@ impl From<&OperatorRecord> for Operator {
 
 #[cfg(test)]
 mod tests {
-    use lake_record::OperatorMetrics;
-
     use super::*;
     use crate::example;
 
@@ -251,7 +239,7 @@ mod tests {
         assert_eq!((stage.job_id, stage.query_id.as_str(), stage.query_stage_id), (1, "q-2", 1));
         assert_eq!((stage.num_failed_tasks, stage.num_killed_tasks, stage.num_complete_tasks), (2, 1, 1));
         assert_eq!(stage.executor_run_time, 10 + 20 + 10 + 30);
-        assert_eq!((stage.executor_cpu_time, stage.input_records), (10_000, 100));
+        assert_eq!((stage.executor_cpu_time, stage.input_records, stage.input_bytes), (10_000, 20, 200));
         assert_eq!((stage.output_records, stage.shuffle_write_records), (0, 70));
         assert_eq!(stage.failure_reason.as_deref(), Some("no memory is left"));
         assert_eq!(stage.name, "SortShuffleWriterExec of silver.orders");
@@ -274,19 +262,6 @@ mod tests {
         assert_eq!(stage.executor_summary.unwrap()["worker-1"].output_records, 100);
         let running = one(&example::record(), "4", "0").unwrap();
         assert_eq!((running.completion_time, running.num_active_tasks), (None, 1));
-    }
-
-    #[test]
-    fn rows_of_scans_are_those_of_leaves_that_do_not_read_other_stages() {
-        let operator = |depth, name: &str| OperatorRecord {
-            depth,
-            name: name.to_owned(),
-            metrics: OperatorMetrics { output_rows: 10, ..OperatorMetrics::default() },
-            ..OperatorRecord::default()
-        };
-        let join = [operator(0, "HashJoinExec"), operator(1, "ShuffleReaderExec"), operator(1, "FilesScanExec")];
-        assert_eq!(scanned_rows(&join), 10);
-        assert_eq!(scanned_rows(&[]), 0);
     }
 
     #[test]

@@ -76,9 +76,9 @@ pub struct InputMetricDistributions {
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OutputMetricDistributions {
-    /// Bytes of the rows of a result.
+    /// Bytes of the rows of a result, or of the files that were written.
     pub bytes_written: Vec<f64>,
-    /// Rows of a result.
+    /// Rows of a result, or those that were written.
     pub records_written: Vec<f64>,
 }
 

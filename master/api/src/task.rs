@@ -152,6 +152,7 @@ fn data(number: u64, attempt: &AttemptRecord, is_result: bool, now_ms: u64) -> T
         task_metrics: TaskMetrics {
             executor_run_time: totals.elapsed_ms,
             disk_bytes_spilled: totals.spilled_bytes,
+            input_metrics: InputMetrics { bytes_read: totals.input_bytes, records_read: totals.input_rows },
             output_metrics: OutputMetrics { bytes_written: output(totals.bytes), records_written: output(totals.rows) },
             shuffle_read_metrics: ShuffleReadMetrics {
                 remote_bytes_read: totals.shuffle_read_bytes,
@@ -226,7 +227,7 @@ mod tests {
                 "memoryBytesSpilled": 0,
                 "diskBytesSpilled": 3,
                 "peakExecutionMemory": 0,
-                "inputMetrics": { "bytesRead": 0, "recordsRead": 0 },
+                "inputMetrics": { "bytesRead": 50, "recordsRead": 5 },
                 "outputMetrics": { "bytesWritten": 0, "recordsWritten": 0 },
                 "shuffleReadMetrics": {
                     "remoteBlocksFetched": 0,

@@ -81,13 +81,13 @@ pub struct StageData {
     pub memory_bytes_spilled: u64,
     /// Bytes written to local disk for want of memory.
     pub disk_bytes_spilled: u64,
-    /// Not measured.
+    /// Bytes that its scans read of stores and databases.
     pub input_bytes: u64,
     /// Rows that its scans gave.
     pub input_records: u64,
-    /// Bytes of the rows of a result.
+    /// Bytes of the rows of a result, or of the files that it wrote.
     pub output_bytes: u64,
-    /// Rows of a result.
+    /// Rows of a result, or those that it wrote.
     pub output_records: u64,
     /// Bytes read of other stages.
     pub shuffle_read_bytes: u64,
@@ -145,13 +145,13 @@ pub struct ExecutorStageSummary {
     pub succeeded_tasks: u64,
     /// Attempts that were told to end.
     pub killed_tasks: u64,
-    /// Not measured.
+    /// Bytes that its scans read of stores and databases.
     pub input_bytes: u64,
-    /// Not measured.
+    /// Rows that its scans gave.
     pub input_records: u64,
-    /// Bytes of the rows of a result.
+    /// Bytes of the rows of a result, or of the files that it wrote.
     pub output_bytes: u64,
-    /// Rows of a result.
+    /// Rows of a result, or those that it wrote.
     pub output_records: u64,
     /// Bytes read of other stages.
     pub shuffle_read: u64,

@@ -112,9 +112,9 @@ pub struct TaskMetrics {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct InputMetrics {
-    /// Not measured by attempt.
+    /// Bytes that its scans read of stores and databases.
     pub bytes_read: u64,
-    /// Not measured by attempt.
+    /// Rows that its scans gave.
     pub records_read: u64,
 }
 
