@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
-            eprintln!("error[{}/{}]: {fault}", fault.class, fault.code);
+            lake_telemetry::say_last(&fault);
             ExitCode::from(fault.class.exit_code())
         }
     }
