@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lake_proto::quantity::{bytes, count, counted, duration, noun};
 use lake_proto::v1::{ExpectationResult, StageProgress, StepProgress, StepRecord};
-use lake_proto::{ErrorClass, Fault};
+use lake_proto::{ErrorClass, Fault, visible};
 
 use crate::remedy::remedy;
 use crate::report::headline;
@@ -30,7 +30,7 @@ pub(super) fn step(step: &StepProgress) -> String {
         "SKIPPED" => "skipped: this run has already committed it".to_owned(),
         "FENCED" => "not committed, and it never will be: the run was ended before".to_owned(),
         "UNKNOWN" => "nobody could find out whether it was committed".to_owned(),
-        "FAILED" => format!("failed: {}", headline(&fault(step))),
+        "FAILED" => format!("failed: {}", visible::lines(&headline(&fault(step)))),
         other => other.to_lowercase(),
     }
 }
