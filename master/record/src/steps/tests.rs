@@ -146,12 +146,27 @@ fn steps_are_told_without_what_was_submitted_too() {
 }
 
 #[test]
-fn what_ran_when_its_application_ended_has_failed_with_it() {
-    let progress = [running("a"), v1::StepProgress { state: "PENDING".to_owned(), ..running("b") }];
-    let sources = StepSources { progress: &progress, ..StepSources::default() };
+fn what_ran_when_its_application_ended_has_failed_or_was_killed_with_it() {
     let killed = Fault::new(ErrorClass::Cancelled, "killed", "on request");
-    let steps = sources.steps_at_the_end(Some(&killed), 9);
-    assert_eq!((steps[0].state.as_str(), steps[0].ended_at_ms), ("FAILED", 9));
-    assert_eq!(steps[0].failure, Some(killed));
-    assert_eq!((steps[1].state.as_str(), steps[1].failure.as_ref()), ("PENDING", None));
+    let lost = Fault::new(ErrorClass::Unavailable, "driver-lost", "it was lost");
+    let in_state = |table: &str, state: &str, failure: Option<&Fault>| v1::StepProgress {
+        state: state.to_owned(),
+        failure: failure.cloned().map(Into::into),
+        ..running(table)
+    };
+    let progress = [
+        running("a"),
+        in_state("b", "PENDING", None),
+        in_state("c", "COMMITTING", None),
+        in_state("d", "FAILED", Some(&killed)),
+        in_state("e", "FAILED", Some(&lost)),
+    ];
+    let sources = StepSources { progress: &progress, ..StepSources::default() };
+    for (fault, with_it) in [(&killed, "KILLED"), (&lost, "FAILED")] {
+        let steps = sources.steps_at_the_end(Some(fault), 9);
+        let states: Vec<&str> = steps.iter().map(|step| step.state.as_str()).collect();
+        assert_eq!(states, [with_it, "PENDING", with_it, "KILLED", "FAILED"]);
+        assert_eq!((steps[0].ended_at_ms, steps[0].failure.as_ref()), (9, Some(fault)));
+        assert_eq!((steps[1].failure.as_ref(), steps[4].failure.as_ref()), (None, Some(&lost)));
+    }
 }
