@@ -129,6 +129,9 @@ fn take_progress(step: &mut StepRecord, progress: &v1::StepProgress) {
     if !details.reads.is_empty() {
         step.reads = details.reads.iter().map(ReadRecord::from).collect();
     }
+    if step.expectations.is_empty() {
+        step.expectations = details.expectations.iter().map(Into::into).collect();
+    }
 }
 
 fn take_recorded(step: &mut StepRecord, recorded: &v1::StepRecord) {

@@ -136,6 +136,19 @@ fn what_is_on_record_counts_more_than_a_picture_and_takes_from_it_what_only_it_k
 }
 
 #[test]
+fn what_the_expectations_of_a_failed_step_found_is_told() {
+    let mut failed = running("silver.customers");
+    failed.state = "FAILED".to_owned();
+    failed.failure = Some(Fault::new(ErrorClass::DataQuality, "expectation", "e is violated").into());
+    let found =
+        v1::ExpectationResult { name: "e".to_owned(), violations: 2, checked: Some(10), action: "fail".to_owned() };
+    failed.details.as_mut().unwrap().expectations = vec![found];
+    let steps = StepSources { progress: &[failed], ..StepSources::default() }.steps();
+    let [found] = steps[0].expectations.as_slice() else { panic!("{:?}", steps[0]) };
+    assert_eq!((found.action.as_str(), found.violations, found.checked), ("fail", 2, Some(10)));
+}
+
+#[test]
 fn steps_are_told_without_what_was_submitted_too() {
     let log = [recorded("b", "SKIPPED")];
     let progress = [running("a")];
