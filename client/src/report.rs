@@ -4,6 +4,7 @@
 //! Never here: writing to a stream.
 
 use lake_proto::v1::{ApplicationStatus, StepRecord};
+use lake_proto::visible::{is_obeyed, lines};
 use lake_proto::{ErrorClass, Fault};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -37,7 +38,7 @@ impl Failed {
     pub fn to_text(&self) -> String {
         let mut text = String::new();
         for fault in self.faults() {
-            text.push_str(&headline(fault));
+            text.push_str(&lines(&headline(fault)));
             text.push('\n');
         }
         text.push_str("  next: ");
@@ -267,8 +268,18 @@ pub fn spark_kill(status: &ApplicationStatus) -> String {
 
 /// An object with ` : ` between name and value, one field a line: scripts split there.
 fn spark_lines(fields: &[(&str, Value)]) -> String {
-    let lines: Vec<String> = fields.iter().map(|(name, value)| format!("  \"{name}\" : {value}")).collect();
+    let lines: Vec<String> = fields.iter().map(|(name, value)| format!("  \"{name}\" : {}", visible(value))).collect();
     format!("{{\n{}\n}}", lines.join(",\n"))
+}
+
+/// A value as JSON, with escapes also for what JSON would leave to the terminal.
+fn visible(value: &Value) -> String {
+    let mut text = String::new();
+    for c in value.to_string().chars() {
+        // Only strings have such characters, and all of them are in the first plane.
+        if is_obeyed(c) { text.push_str(&format!("\\u{:04x}", u32::from(c))) } else { text.push(c) }
+    }
+    text
 }
 
 #[cfg(test)]
@@ -294,6 +305,19 @@ mod tests {
         let state = line.split(" : ").nth(1).unwrap().replace([',', '"'], "");
         assert_eq!(state.trim(), "RUNNING");
         assert!(serde_json::from_str::<Value>(&text).is_ok());
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_shown_in_errors_and_in_a_status_that_is_still_json() {
+        let message = "no 'a\u{1b}[2J\u{202e}b\u{9b}'\nsecond line";
+        let fault = Fault::new(ErrorClass::NotFound, "table", message);
+        let text = Failed::from(fault.clone()).to_text();
+        assert!(text.contains("no 'a\\u{1b}[2J\\u{202e}b\\u{9b}'\nsecond line"), "{text}");
+        let status = spark_status(&status("FAILED", Some(fault)));
+        assert!(!status.chars().any(|c| c != '\n' && is_obeyed(c)), "{status}");
+        let document: Value = serde_json::from_str(&status).unwrap();
+        let said = document.get("message").and_then(Value::as_str).unwrap();
+        assert!(said.ends_with(message), "{said}");
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
-            eprintln!("error[{}/{}]: {fault}", fault.class, fault.code);
+            lake_telemetry::say_last(&fault);
             ExitCode::from(fault.class.exit_code())
         }
     }

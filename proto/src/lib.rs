@@ -12,6 +12,7 @@ pub mod last_word;
 pub mod masters;
 pub mod point;
 pub mod quantity;
+pub mod visible;
 
 /// Generated messages and services (`proto/*.proto`).
 #[allow(

@@ -4,6 +4,7 @@
 pub mod limits;
 
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -98,7 +99,7 @@ pub enum Request {
                   '_' for '-'). Flags win over the environment, the environment over the file."
 )]
 struct Flags {
-    /// Name or address to listen at, and others reach this host by
+    /// Name or address to listen at, and others reach this host by; 0.0.0.0 and :: need --advertise-host
     #[arg(short = 'h', long, env = "LAKE_WORKER_HOST")]
     host: Option<String>,
     /// gRPC port, 0 for any [default: 7078]
@@ -319,6 +320,14 @@ fn validate(config: &Config, here: &Host) -> Result<(), Fault> {
             return Err(invalid(format!("{key} '{host}' is not a host name or address")));
         }
     }
+    let advertised = &config.advertised.host;
+    let address = advertised.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    if address.is_ok_and(|address| address.is_unspecified()) {
+        return Err(invalid(format!(
+            "this worker would tell the others to reach it at {advertised}, where each of them finds itself: give \
+             --advertise-host with the name or address of this host, or --host with it"
+        )));
+    }
     Ok(())
 }
 
@@ -401,6 +410,18 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }
         toml::from_str::<FileConfig>(&text).unwrap();
+    }
+
+    #[test]
+    fn an_address_that_means_every_host_is_bound_and_never_advertised() {
+        for host in ["0.0.0.0", "::", "[::]"] {
+            for arguments in [&["-h", host, "lake://m:1"][..], &["-h", "h1", "--advertise-host", host, "lake://m:1"]] {
+                let fault = parse(arguments).unwrap_err();
+                assert_eq!((fault.class, fault.code.as_str()), (ErrorClass::InvalidJob, "config"), "{arguments:?}");
+                assert!(fault.message.contains(host) && fault.message.contains("--advertise-host"), "{fault}");
+            }
+            assert!(parse(&["-h", host, "--advertise-host", "h2", "lake://m:1"]).is_ok(), "{host}");
+        }
     }
 
     #[test]

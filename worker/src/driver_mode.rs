@@ -129,7 +129,7 @@ pub async fn run(command: Command) -> Result<(), Fault> {
 
 /// Ends this process, whatever hangs in it.
 fn lease_ended(reason: Fault) {
-    last_word::end(reason.class.exit_code(), || eprintln!("error[{}/{}]: {reason}", reason.class, reason.code))
+    last_word::end(reason.class.exit_code(), || lake_telemetry::say_last(&reason))
 }
 
 /// Ends when the parent is another process than `parent`, by default the one there is now.

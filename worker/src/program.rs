@@ -1,7 +1,7 @@
 //! The program `lake-worker`: the daemon; with `driver` as its first argument the process of one submission, with `drain` the
 //! command that drains a worker. Edge.
 
-use std::io::{Write, stderr, stdout};
+use std::io::{Write, stdout};
 use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
 
@@ -52,8 +52,7 @@ pub fn main(mut arguments: Vec<String>) -> ExitCode {
             let fault = error.downcast_ref::<Fault>();
             let class = fault.map_or(ErrorClass::Internal, |fault| fault.class);
             let code = fault.map_or("internal", |fault| fault.code.as_str());
-            // Nothing better to do when stderr is closed.
-            let _ = writeln!(stderr(), "error[{class}/{code}]: {error:#}");
+            lake_telemetry::say_last(&Fault::new(class, code, format!("{error:#}")));
             ExitCode::from(class.exit_code())
         }
     }

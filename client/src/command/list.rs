@@ -6,6 +6,7 @@ use chrono::{DateTime, SecondsFormat};
 use lake_proto::Fault;
 use lake_proto::quantity::{bytes, duration};
 use lake_proto::v1::{ApplicationStatus, ListResponse, WorkerStatus};
+use lake_proto::visible::one_line;
 use serde_json::{Value, json};
 
 use super::{client, print};
@@ -56,7 +57,7 @@ fn application_row(status: &ApplicationStatus) -> [String; 5] {
     [
         status.driver_id.clone(),
         status.state.clone(),
-        status.name.clone(),
+        one_line(&status.name),
         time(status.submitted_at_ms),
         ended.map_or_else(|| "-".to_owned(), |ms| duration(Duration::from_millis(ms))),
     ]
@@ -64,11 +65,11 @@ fn application_row(status: &ApplicationStatus) -> [String; 5] {
 
 fn worker_row(worker: &WorkerStatus) -> [String; 5] {
     [
-        worker.worker_id.clone(),
+        one_line(&worker.worker_id),
         worker.state.clone(),
         format!("{}/{}", worker.cores_used, worker.cores),
         bytes(worker.memory_bytes),
-        format!("{}:{}", worker.host, worker.grpc_port),
+        format!("{}:{}", one_line(&worker.host), worker.grpc_port),
     ]
 }
 
@@ -114,5 +115,14 @@ mod tests {
         assert!(lines[0].starts_with("DRIVER                      STATE     NAME"), "{text}");
         assert!(lines[1].ends_with('-') && lines[2].ends_with("500 ms"), "{text}");
         assert!(lines[5].contains("0/4"), "{text}");
+    }
+
+    #[test]
+    fn a_name_or_host_cannot_steer_the_terminal_or_break_its_row() {
+        let application = ApplicationStatus { name: "a\u{1b}[2J\n\u{202e}b".into(), ..ApplicationStatus::default() };
+        let worker = WorkerStatus { host: "h\u{2066}1".into(), grpc_port: 7, ..WorkerStatus::default() };
+        let text = text(&ListResponse { applications: vec![application], workers: vec![worker] });
+        assert!(text.contains("a\\u{1b}[2J\\u{a}\\u{202e}b") && text.contains("h\\u{2066}1:7"), "{text}");
+        assert_eq!(text.lines().count(), 5, "{text}");
     }
 }

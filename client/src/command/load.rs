@@ -26,17 +26,8 @@ pub(super) fn pipeline(options: &Options) -> Result<Pipeline, Failed> {
     };
     lake_job::load(path, &load_options).map_err(|errors| {
         let class = errors.class();
-        let mut faults: Vec<Fault> = errors
-            .list()
-            .iter()
-            .map(|error| {
-                let place = if error.key.is_empty() { String::new() } else { format!("{}: ", error.key) };
-                let guess =
-                    error.suggestion.as_ref().map_or_else(String::new, |word| format!("; did you mean '{word}'?"));
-                let message = format!("{}: {place}{}{guess}", error.position, error.message);
-                Fault::new(class, error.code.name(), message)
-            })
-            .collect();
+        let mut faults: Vec<Fault> =
+            errors.list().iter().map(|error| Fault::new(class, error.code.name(), error.without_code())).collect();
         if errors.omitted() > 0 {
             let message = format!("and {}", counted(errors.omitted(), "more error"));
             faults.push(Fault::new(class, "omitted", message));

@@ -91,6 +91,9 @@ impl Outcome {
 /// Flags that do not go together.
 fn check_usage(options: &Options) -> Result<(), Fault> {
     let refused = |message: String| Err(Fault::new(ErrorClass::InvalidJob, "usage", message));
+    if options.name.as_ref().is_some_and(|name| name.trim().is_empty()) {
+        return refused("--name (LAKE_NAME) is empty; leave it out for the job's own name".to_owned());
+    }
     if options.output == Output::Json && !options.show.is_empty() {
         return refused("--show prints a table and does not go with --output json".to_owned());
     }
@@ -303,6 +306,7 @@ mod tests {
         for (line, expected) in [
             ("--no-wait --deploy-mode local", "--no-wait"),
             ("--no-wait --deploy-mode client", "--deploy-mode client, in which this process is its driver"),
+            ("--name=", "--name (LAKE_NAME) is empty"),
             ("--show a.b --output json", "--show"),
             (&format!("{id} --deploy-mode local"), "--submission-id"),
         ] {

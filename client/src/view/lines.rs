@@ -5,8 +5,8 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use chrono::{SecondsFormat, Utc};
-use lake_proto::quantity;
 use lake_proto::v1::{ApplicationStatus, StepProgress};
+use lake_proto::{quantity, visible};
 
 use super::{View, text};
 use crate::order::Order;
@@ -38,7 +38,7 @@ impl<W: Write> Lines<W> {
     fn line(&mut self, text: &str) {
         let now = Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true);
         // Nobody listens any more when this fails; the job goes on.
-        let _ = writeln!(self.out, "{now} {text}");
+        let _ = writeln!(self.out, "{now} {}", visible::lines(text));
     }
 
     fn step(&mut self, step: &StepProgress) {

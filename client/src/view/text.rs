@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use lake_proto::quantity::{bytes, count, counted, duration, noun};
 use lake_proto::v1::{ExpectationResult, StageProgress, StepProgress, StepRecord};
-use lake_proto::{ErrorClass, Fault};
+use lake_proto::{ErrorClass, Fault, visible};
 
 use crate::remedy::remedy;
 use crate::report::headline;
 
 /// Whether a step in this state changes no more in this attempt of the driver.
 pub(super) fn has_ended(state: &str) -> bool {
-    is_recorded(state) || state == "FAILED"
+    is_recorded(state) || matches!(state, "FAILED" | "KILLED")
 }
 
 /// Whether a step in this state changes no more, also when the driver is launched again: that begins with every step
@@ -28,9 +28,10 @@ pub(super) fn step(step: &StepProgress) -> String {
         "COMMITTING" => "committing".to_owned(),
         "COMMITTED" => step.record.as_ref().map_or_else(|| "committed".to_owned(), committed),
         "SKIPPED" => "skipped: this run has already committed it".to_owned(),
+        "KILLED" => "killed with the run".to_owned(),
         "FENCED" => "not committed, and it never will be: the run was ended before".to_owned(),
         "UNKNOWN" => "nobody could find out whether it was committed".to_owned(),
-        "FAILED" => format!("failed: {}", headline(&fault(step))),
+        "FAILED" => format!("failed: {}", visible::lines(&headline(&fault(step)))),
         other => other.to_lowercase(),
     }
 }
@@ -146,6 +147,13 @@ mod tests {
             retries: 1,
         };
         assert_eq!(stage(&progress), "stage 2  3/8 tasks (2 running)  1,000 rows  4.0 KiB  1 retried");
+    }
+
+    #[test]
+    fn a_step_that_was_killed_with_its_run_has_ended_and_not_failed() {
+        let killed = StepProgress { state: "KILLED".into(), ..StepProgress::default() };
+        assert_eq!(step(&killed), "killed with the run");
+        assert!(has_ended(&killed.state) && !is_recorded(&killed.state));
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use lake_proto::quantity;
 use lake_proto::v1::{ApplicationStatus, StepProgress};
+use lake_proto::{quantity, visible};
 
 use super::{View, text};
 use crate::order::Order;
@@ -68,7 +68,7 @@ impl Tree {
             branch.outcome = Some(step.state.clone());
             let (mark, colour) = match step.state.as_str() {
                 "FAILED" => ("✗", RED),
-                "SKIPPED" | "FENCED" | "UNKNOWN" => ("–", YELLOW),
+                "SKIPPED" | "KILLED" | "FENCED" | "UNKNOWN" => ("–", YELLOW),
                 _ => ("✓", GREEN),
             };
             let bar = branch.bar.clone();
@@ -127,7 +127,7 @@ impl Branch {
 impl View for Tree {
     fn note(&mut self, text: &str) {
         // Nobody looks any more when this fails; the job goes on.
-        let _ = self.bars.println(text);
+        let _ = self.bars.println(visible::lines(text));
     }
 
     fn application(&mut self, status: &ApplicationStatus) {
@@ -136,7 +136,7 @@ impl View for Tree {
             self.note(words);
             self.relaunch.clone_from(&relaunch);
         }
-        let mut words = format!("{}  {}  {}", status.name, status.driver_id, status.state);
+        let mut words = format!("{}  {}  {}", visible::one_line(&status.name), status.driver_id, status.state);
         if !status.worker_id.is_empty() {
             words.push_str(&format!("  driver on {}", status.worker_id));
         }
@@ -180,7 +180,8 @@ impl View for Tree {
             header.finish_and_clear();
         }
         let colour = if state == "FINISHED" { GREEN } else { RED };
-        let words = format!("{name} {} in {}", self.paint(colour, state), quantity::duration(duration));
+        let words =
+            format!("{} {} in {}", visible::one_line(name), self.paint(colour, state), quantity::duration(duration));
         let last = self.bars.add(ProgressBar::new_spinner());
         last.set_style(style("{msg}"));
         last.finish_with_message(words);

@@ -177,17 +177,23 @@ pub struct Error {
     pub suggestion: Option<String>,
 }
 
+impl Error {
+    /// As it displays, without its code, for whoever tells that before it.
+    pub fn without_code(&self) -> String {
+        format!("{}: {}", self.position, self.what())
+    }
+
+    /// Key, message and suggestion.
+    fn what(&self) -> String {
+        let key = if self.key.is_empty() { String::new() } else { format!("{}: ", self.key) };
+        let guess = self.suggestion.as_ref().map_or_else(String::new, |word| format!("; did you mean '{word}'?"));
+        format!("{key}{}{guess}", self.message)
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: error[{}]: ", self.position, self.code)?;
-        if !self.key.is_empty() {
-            write!(f, "{}: ", self.key)?;
-        }
-        f.write_str(&self.message)?;
-        match &self.suggestion {
-            Some(suggestion) => write!(f, "; did you mean '{suggestion}'?"),
-            None => Ok(()),
-        }
+        write!(f, "{}: error[{}]: {}", self.position, self.code, self.what())
     }
 }
 
@@ -248,8 +254,17 @@ impl fmt::Display for Errors {
 impl std::error::Error for Errors {}
 
 impl From<Errors> for Fault {
+    /// The code of the first error is the fault's own: its line does not repeat it.
     fn from(errors: Errors) -> Self {
-        Self::new(errors.class(), errors.code(), errors.to_string())
+        let (class, code) = (errors.class(), errors.code());
+        let mut lines = Vec::with_capacity(errors.list.len() + 1);
+        for (index, error) in errors.list.iter().enumerate() {
+            lines.push(if index == 0 { error.without_code() } else { error.to_string() });
+        }
+        if errors.omitted > 0 {
+            lines.push(format!("and {}", counted(errors.omitted, "more error")));
+        }
+        Self::new(class, code, lines.join("\n"))
     }
 }
 
@@ -305,9 +320,14 @@ mod tests {
         };
         let text = "job.toml:12:5: error[unknown-key]: table.expct: unknown key 'expct'; did you mean 'expect'?";
         assert_eq!(error.to_string(), text);
-        let fault = Fault::from(Errors::one(error));
+        let mut errors = Errors::one(error.clone());
+        let fault = Fault::from(errors.clone());
         assert_eq!((fault.class, fault.code.as_str()), (ErrorClass::InvalidJob, "unknown-key"));
-        assert_eq!(fault.message, text);
+        let words = "job.toml:12:5: table.expct: unknown key 'expct'; did you mean 'expect'?";
+        assert_eq!((fault.message.as_str(), error.without_code().as_str()), (words, words));
+        errors.list.push(error);
+        errors.omitted = 2;
+        assert_eq!(Fault::from(errors).message, format!("{words}\n{text}\nand 2 more errors"));
     }
 
     #[test]

@@ -291,7 +291,8 @@ impl Run {
         let table = self.table_name(index);
         tracing::info!(table, error.class = %error.class(), error.code = error.code(), "step failed: {error}");
         self.update(index, |step| {
-            step.state = "FAILED".to_owned();
+            // A step that ends because its run does has not failed.
+            step.state = if error.class() == ErrorClass::Cancelled { "KILLED" } else { "FAILED" }.to_owned();
             step.failure = Some(error.0.clone().into());
             details::end(step);
         });

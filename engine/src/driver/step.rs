@@ -61,7 +61,11 @@ pub(super) async fn execute(run: &Run, index: usize) -> Result<StepRecord> {
             };
             Box::pin(commit).instrument(span).await
         }
-        Err(error) => Err(error),
+        Err(error) => {
+            // No record of the step will tell it.
+            run.detail(index, |details| details.expectations = expectations::results(table, &rows.written));
+            Err(error)
+        }
     };
     let commit_ms = record::elapsed_ms(committing);
     if let Err(error) = &outcome {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, NaiveDate};
 use lake_job::{LoadOptions, Pipeline};
-use lake_proto::v1::StepRecord;
+use lake_proto::v1::{ExpectationResult, StepProgress, StepRecord};
 use lake_proto::{ErrorClass, LOG_FILTER};
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -38,15 +38,22 @@ fn job(folder: &TempDir, keys: &str) -> Pipeline {
 }
 
 async fn run(folder: &TempDir, keys: &str, run_number: i64) -> crate::Result<StepRecord> {
+    told_run(folder, keys, run_number).await.0
+}
+
+/// Its only step, and what was told of it in the end.
+async fn told_run(folder: &TempDir, keys: &str, run_number: i64) -> (crate::Result<StepRecord>, StepProgress) {
     let pipeline = job(folder, keys);
     let stores = Arc::new(Stores::new(profiles(&pipeline)));
     let runtime = session::runtime(256 << 20, folder.path()).unwrap();
     let run_id = format!("run-{run_number}");
     let identity = Identity { run_id, run_number, moment: DateTime::UNIX_EPOCH };
     let runner = Arc::new(LocalRunner::new(1, runtime.clone()));
-    let (progress, _watched) = watch::channel(Vec::new());
+    let (progress, watched) = watch::channel(Vec::new());
     let run = Run::new(pipeline, identity, stores, runtime, runner, Arc::new(Alone), progress);
-    run.execute(Vec::new()).await.map(|mut steps| steps.remove(0))
+    let outcome = run.execute(Vec::new()).await.map(|mut steps| steps.remove(0));
+    let told = watched.borrow().first().cloned().unwrap();
+    (outcome, told)
 }
 
 fn query(sql: &str) -> String {
@@ -111,6 +118,18 @@ async fn what_a_step_could_not_do_is_refused_by_a_dry_run_and_before_a_run() {
     let named = query("SELECT numbers.id, (word), 1 AS \\\"a number\\\" FROM numbers");
     let planned = super::dry_run(job(&folder, &named)).await.unwrap();
     assert_eq!(planned.steps[0].columns, ["id bigint", "word string", "a number bigint"]);
+}
+
+#[tokio::test]
+async fn what_a_violated_expectation_has_counted_is_told_with_the_step_that_fails() {
+    let folder = folder();
+    let expectation = "[[table.expect]]\nname = \"few\"\ncheck = \"id < 3\"\naction = \"fail\"";
+    let keys = format!("from = \"numbers\"\nmode = \"append\"\n{expectation}");
+    let (outcome, told) = told_run(&folder, &keys, 1).await;
+    assert_eq!(outcome.unwrap_err().class(), ErrorClass::DataQuality);
+    assert_eq!(told.state, "FAILED");
+    let few = ExpectationResult { name: "few".to_owned(), action: "fail".to_owned(), violations: 1, checked: Some(3) };
+    assert_eq!(told.details.unwrap().expectations.first(), Some(&few));
 }
 
 #[derive(Clone, Default)]

@@ -22,6 +22,18 @@ impl Asked {
         Self(pairs)
     }
 
+    /// Refuses every key that has a value and is none of these: one that is misspelt would change nothing, in silence.
+    pub(crate) fn only(&self, keys: &[&'static str]) -> Result<(), Bad> {
+        let strange = self.0.iter().find(|(key, value)| !value.trim().is_empty() && !keys.contains(&key.as_str()));
+        match strange {
+            None => Ok(()),
+            Some((key, _)) => {
+                let expected = keys.join(", ");
+                Err(Bad(format!("'{}' is nothing that this page can be asked for: expected {expected}", shown(key))))
+            }
+        }
+    }
+
     /// Every value of this key that is not empty.
     pub(crate) fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
         let values = self.0.iter().filter(move |(name, _)| name == key).map(|(_, value)| value.trim());
@@ -158,6 +170,14 @@ mod tests {
         assert_eq!(asked(&[("s", "Rows")]).word("s", &["time", "rows"]), Ok("rows"));
         assert_eq!(asked(&[]).word("s", &["time", "rows"]), Ok("time"));
         assert!(asked(&[("s", "x")]).word("s", &["time", "rows"]).is_err());
+    }
+
+    #[test]
+    fn a_key_that_the_page_does_not_know_is_refused_with_those_it_knows() {
+        let keys = ["state", "text"];
+        assert_eq!(asked(&[("state", "x"), ("text", "y"), ("state", "z"), ("else", " ")]).only(&keys), Ok(()));
+        let Err(Bad(why)) = asked(&[("state", "x"), ("status", "FAILED")]).only(&keys) else { panic!("it is known") };
+        assert!(why.starts_with("'status' ") && why.ends_with("expected state, text"), "{why}");
     }
 
     #[test]

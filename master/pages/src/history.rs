@@ -30,8 +30,9 @@ impl Wanted {
     /// As asked by `state`, which may be there several times, `text`, `offset` and `limit`.
     ///
     /// # Errors
-    /// When one of them is not valid.
+    /// When one of them is not valid, or something else is asked for.
     pub fn of(asked: &Asked) -> Result<Self, Bad> {
+        asked.only(&["state", "text", "offset", "limit"])?;
         let mut states = Vec::new();
         for state in asked.all("state") {
             let known = STATES.into_iter().find(|known| known.eq_ignore_ascii_case(state));

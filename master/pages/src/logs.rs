@@ -41,6 +41,7 @@ pub struct Logs<'a> {
 /// # Errors
 /// When there is no stream of that name.
 pub fn stream_of(asked: &Asked) -> Result<&'static str, Bad> {
+    asked.only(&["stream", "offset", "download"])?;
     asked.word("stream", &STREAMS)
 }
 

@@ -33,8 +33,9 @@ impl Wanted {
     /// As asked by `text`, `offset` and `limit`.
     ///
     /// # Errors
-    /// When one of them is not valid.
+    /// When one of them is not valid, or something else is asked for.
     pub fn of(asked: &Asked) -> Result<Self, Bad> {
+        asked.only(&["text", "offset", "limit"])?;
         Ok(Self { text: asked.text("text")?, window: Window::of(asked, LIMIT, MOST)? })
     }
 }

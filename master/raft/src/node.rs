@@ -4,6 +4,7 @@
 //! committed is applied, then what promises durability leaves and the proposers are answered. After an error nothing
 //! may be acknowledged any more: the caller ends the process.
 
+mod lines;
 mod membership;
 
 use std::collections::{BTreeMap, HashMap};
@@ -327,17 +328,13 @@ impl Node {
 
     fn log(&self, index: u64, events: &[Event]) {
         let is_replay = self.leads_from.is_none();
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         for event in events {
             // Entries of earlier leaders were counted by them, or are applied again after a restart.
             if self.leads_from.is_some_and(|first| index > first) {
                 count(&self.moves, event);
             }
-            match event {
-                _ if is_replay => tracing::trace!(index, ?event, "replayed"),
-                Event::Ignored { .. } | Event::Rejected(_) => tracing::debug!(index, ?event, "refused"),
-                Event::WorkerLost { .. } | Event::Relaunching { .. } => tracing::warn!(index, ?event, "healing"),
-                _ => tracing::info!(index, ?event, "moved"),
-            }
+            lines::write(index, self.applied.term, event, &state, is_replay);
         }
     }
 

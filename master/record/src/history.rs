@@ -24,6 +24,8 @@ pub const STEPS_BYTES: usize = 64 << 20;
 
 const DAMAGED: &str = "cut off or damaged: what stands before the damage can be read";
 
+const NO_FILE: &str = "no history file: it is a folder, a link or a pipe, not a regular file";
+
 /// A file as its directory lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
@@ -33,6 +35,8 @@ pub struct Listed {
     pub bytes: u64,
     /// When it was written.
     pub modified_ms: u64,
+    /// Whether it has content of its own: a folder, a link, a pipe or a device has none, and is never opened.
+    pub is_regular: bool,
 }
 
 /// An application of the history, without its queries.
@@ -125,7 +129,9 @@ impl Index {
             if self.files.get(&listed.name).is_some_and(|file| is_read(file) || file.since > began.0) {
                 continue;
             }
-            if listed.name.ends_with(EXTENSION) {
+            if !listed.is_regular {
+                self.put(listed, Content::Unreadable { why: NO_FILE.to_owned() });
+            } else if listed.name.ends_with(EXTENSION) {
                 self.put(listed.clone(), Content::Unread);
                 unread.push(listed);
             } else {

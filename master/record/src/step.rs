@@ -15,7 +15,7 @@ pub struct StepRecord {
     pub location: String,
     /// How rows are put in, as job.toml says it.
     pub mode: String,
-    /// PENDING RUNNING COMMITTING COMMITTED SKIPPED FAILED FENCED UNKNOWN.
+    /// PENDING RUNNING COMMITTING COMMITTED SKIPPED FAILED KILLED FENCED UNKNOWN.
     pub state: String,
     /// When it began.
     pub started_at_ms: u64,

@@ -44,11 +44,19 @@ impl StepSources<'_> {
         steps
     }
 
-    /// The steps of an application that has ended with `failure`, or well. What still ran failed with it.
+    /// The steps of an application that has ended with `failure`, or well. What still ran failed with it, or was killed with
+    /// it: then nothing is wrong with the step.
     pub fn steps_at_the_end(&self, failure: Option<&Fault>, ended_at_ms: u64) -> Vec<StepRecord> {
+        let is_cancelled = |fault: &Fault| fault.class == ErrorClass::Cancelled;
+        let with_it = if failure.is_some_and(is_cancelled) { "KILLED" } else { "FAILED" };
         let mut steps = self.steps();
+        for step in steps.iter_mut().filter(|step| step.state == "FAILED") {
+            if step.failure.as_ref().is_some_and(is_cancelled) {
+                step.state = "KILLED".to_owned();
+            }
+        }
         for step in steps.iter_mut().filter(|step| matches!(step.state.as_str(), "RUNNING" | "COMMITTING")) {
-            step.state = "FAILED".to_owned();
+            step.state = with_it.to_owned();
             if step.ended_at_ms == 0 {
                 step.ended_at_ms = ended_at_ms;
             }
@@ -120,6 +128,9 @@ fn take_progress(step: &mut StepRecord, progress: &v1::StepProgress) {
     }
     if !details.reads.is_empty() {
         step.reads = details.reads.iter().map(ReadRecord::from).collect();
+    }
+    if step.expectations.is_empty() {
+        step.expectations = details.expectations.iter().map(Into::into).collect();
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lake_metrics::Tally;
-use lake_proto::{Fault, QueryId, WorkerId, v1};
+use lake_proto::{AppId, Fault, QueryId, WorkerId, v1};
 use lake_scheduler_core::{Attempt, QueryEnd, ResultPiece, StageId, StageView, TaskIndex};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -22,6 +22,7 @@ use crate::status::TaskOutput;
 /// One query.
 pub(crate) struct Entry {
     pub(crate) submitted: Instant,
+    pub(crate) app: AppId,
     pub(crate) label: String,
     pub(crate) stages: BTreeMap<StageId, Arc<StagePlan>>,
     pub(crate) prepare: v1::PrepareQuery,
@@ -53,6 +54,7 @@ impl Entry {
     pub(crate) fn new(submission: Submission, events: mpsc::Sender<v1::QueryEvent>, ended: CancellationToken) -> Self {
         Self {
             submitted: Instant::now(),
+            app: submission.plan.definition.app,
             label: submission.label,
             stages: submission.plan.stages,
             prepare: submission.prepare,

@@ -60,7 +60,7 @@ impl Directory {
         Ok(Self::Local(path))
     }
 
-    /// The files in it, finished ones only. Folders are passed over.
+    /// The files in it, finished ones only; on a disk also folders, links and pipes.
     ///
     /// # Errors
     /// The store's class.
@@ -76,6 +76,7 @@ impl Directory {
                     name: object.location.to_string(),
                     bytes: object.size,
                     modified_ms: u64::try_from(object.last_modified.timestamp_millis()).unwrap_or(0),
+                    is_regular: true,
                 };
                 Ok(listed.objects.into_iter().map(file).filter(|file| is_finished(&file.name)).collect())
             }
@@ -91,6 +92,10 @@ impl Directory {
             Self::Local(path) => {
                 let path = path.join(name);
                 on_disk(move || {
+                    // To open a pipe would wait for ever for its writer.
+                    if !fs::symlink_metadata(&path)?.is_file() {
+                        return Err(std::io::Error::new(ErrorKind::InvalidInput, "it is no regular file"));
+                    }
                     let mut bytes = Vec::new();
                     File::open(&path)?.take(most).read_to_end(&mut bytes)?;
                     Ok(bytes)
@@ -167,19 +172,22 @@ fn list(directory: &Path) -> std::io::Result<Vec<Listed>> {
         let entry = entry?;
         let Ok(name) = entry.file_name().into_string() else { continue };
         let Ok(metadata) = entry.metadata() else { continue };
-        if !metadata.is_file() || !is_finished(&name) {
+        if !is_finished(&name) {
             continue;
         }
+        // Of a link itself: nothing here is followed.
+        let is_regular = metadata.is_file();
         let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         let modified_ms = modified.and_then(|since| u64::try_from(since.as_millis()).ok()).unwrap_or(0);
-        files.push(Listed { name, bytes: metadata.len(), modified_ms });
+        files.push(Listed { name, bytes: metadata.len(), modified_ms, is_regular });
     }
     Ok(files)
 }
 
 fn create(directory: &Path, name: &str, bytes: &[u8]) -> std::io::Result<()> {
     let path = directory.join(name);
-    if path.exists() {
+    // Also a link to nowhere: it is not ours to replace.
+    if fs::symlink_metadata(&path).is_ok() {
         return Ok(());
     }
     // Another master may be writing the same one.
@@ -221,7 +229,6 @@ mod tests {
         directory.create("one", b"12345".to_vec()).await.unwrap();
         directory.create("one", b"other".to_vec()).await.unwrap();
         fs::write(folder.path().join("a/b/.two.99"), b"half").unwrap();
-        fs::create_dir(folder.path().join("a/b/folder")).unwrap();
         let listed = directory.list().await.unwrap();
         let names: Vec<(&str, u64)> = listed.iter().map(|file| (file.name.as_str(), file.bytes)).collect();
         assert_eq!(names, [("one", 5)]);
@@ -232,6 +239,28 @@ mod tests {
         directory.delete("one").await.unwrap();
         directory.delete("one").await.unwrap();
         assert!(directory.list().await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn folders_links_and_pipes_are_listed_as_that_and_never_opened_or_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = Directory::open(folder.path().to_str().unwrap()).unwrap();
+        let path = |name: &str| folder.path().join(name);
+        directory.create("file", b"12345".to_vec()).await.unwrap();
+        fs::create_dir(path("folder")).unwrap();
+        std::os::unix::fs::symlink(path("file"), path("link")).unwrap();
+        std::os::unix::fs::symlink(path("nowhere"), path("dangling")).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(path("pipe")).status().unwrap().success());
+        let mut listed: Vec<(String, bool)> =
+            directory.list().await.unwrap().into_iter().map(|file| (file.name, file.is_regular)).collect();
+        listed.sort();
+        let expected = [("dangling", false), ("file", true), ("folder", false), ("link", false), ("pipe", false)];
+        assert_eq!(listed, expected.map(|(name, is_regular)| (name.to_owned(), is_regular)));
+        for name in ["dangling", "folder", "link", "pipe"] {
+            directory.read(name, u64::MAX).await.unwrap_err();
+            directory.create(name, b"new".to_vec()).await.unwrap();
+            assert!(!fs::symlink_metadata(path(name)).unwrap().is_file(), "{name} was replaced");
+        }
     }
 
     #[test]

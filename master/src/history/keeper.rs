@@ -163,7 +163,8 @@ impl History {
                 Ok((bytes, start)) => {
                     let (name, size) = (name_of(app.as_str()), bytes.len() as u64);
                     self.directory.create(&name, bytes).await?;
-                    lock(&self.index).found(Listed { name, bytes: size, modified_ms: now_ms() }, Ok(start));
+                    lock(&self.index)
+                        .found(Listed { name, bytes: size, modified_ms: now_ms(), is_regular: true }, Ok(start));
                 }
                 Err(fault) => tracing::error!(app_id = %app, error.code = fault.code, "no history is written: {fault}"),
             }

@@ -45,5 +45,9 @@ pub(super) async fn lineage(State(master): State<Arc<Master>>, relayed: Relay, Q
         Err(why) => return bad(&masthead, &why),
     };
     let runs = master.steps().await;
-    drawn(masthead, move |_| Ok(lake_pages::lineage(&runs, &wanted))).await
+    drawn(masthead, move |_| {
+        let unknown = || format!("No step on record has written or read a table '{}'.", wanted.table());
+        lake_pages::lineage(&runs, &wanted).ok_or_else(unknown)
+    })
+    .await
 }

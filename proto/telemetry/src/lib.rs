@@ -15,8 +15,10 @@ mod log;
 mod post;
 pub mod trace;
 
-use std::io::{IsTerminal, stderr};
+use std::io::{IsTerminal, Write as _, stderr};
+use std::sync::OnceLock;
 
+use chrono::Utc;
 use lake_proto::{ErrorClass, Fault};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -35,6 +37,9 @@ pub struct Settings<'a> {
     /// What is logged, as a `tracing` filter.
     pub filter: &'a str,
 }
+
+/// How this program logs, once its log is set up: the program's name and the shape of its lines.
+static LOG: OnceLock<(&'static str, LogFormat)> = OnceLock::new();
 
 /// Ends with the program: what is still under way gets a moment to leave.
 #[must_use = "spans that are under way are lost when it is dropped too early"]
@@ -61,6 +66,11 @@ pub fn start(settings: &Settings<'_>) -> Result<Telemetry, Fault> {
     let layer = spans.as_ref().map(Exporter::layer);
     let set = Registry::default().with(log.with_filter(filter)).with(layer).try_init();
     set.map_err(|error| Fault::new(ErrorClass::Internal, "internal", format!("the log was set up before: {error}")))?;
+    // It was not set before: the log can be set up once.
+    let _ = LOG.set((settings.service, settings.format));
+    if settings.format == LogFormat::Json {
+        say_panics_as_json(settings.service);
+    }
     match collector {
         Ok(Some(collector)) => tracing::info!(collector = collector.address.shown(), "spans are exported"),
         Ok(None) => {}
@@ -68,4 +78,20 @@ pub fn start(settings: &Settings<'_>) -> Result<Telemetry, Fault> {
         Err(why) => tracing::warn!("no spans are exported: {why}"),
     }
     Ok(Telemetry { _spans: spans })
+}
+
+/// Says on stderr why this program ends, whatever its log leaves out: one line in the shape of its log, as text before the
+/// log is set up.
+pub fn say_last(fault: &Fault) {
+    let (service, format) = LOG.get().copied().unwrap_or(("", LogFormat::Text));
+    write(&log::last_line(format, service, fault, Utc::now()));
+}
+
+fn say_panics_as_json(service: &'static str) {
+    std::panic::set_hook(Box::new(move |panic| write(&log::panic_line(service, &panic.to_string(), Utc::now()))));
+}
+
+fn write(line: &str) {
+    // Nothing better to do when stderr is closed.
+    let _ = stderr().write_all(line.as_bytes());
 }

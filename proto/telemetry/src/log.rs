@@ -7,10 +7,11 @@
 use std::io::Write as _;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use lake_proto::Fault;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Subscriber};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
@@ -111,7 +112,32 @@ fn line(event: &Event<'_>, fields: &mut Map<String, Value>, at: DateTime<Utc>) -
     }
     let message = fields.remove("message").unwrap_or_default();
     let message = message.as_str().unwrap_or_default().to_owned();
-    let head = [at.to_rfc3339_opts(SecondsFormat::Micros, true), metadata.level().to_string(), target, message];
+    object([moment(at), metadata.level().to_string(), target, message], fields)
+}
+
+/// The line of an error that ends its program, in the shape of its log.
+pub(crate) fn last_line(format: LogFormat, service: &str, fault: &Fault, at: DateTime<Utc>) -> String {
+    match format {
+        LogFormat::Text => format!("error[{}/{}]: {fault}\n", fault.class, fault.code),
+        LogFormat::Json => {
+            let mut fields = Map::new();
+            fields.insert("error.class".to_owned(), fault.class.name().into());
+            fields.insert("error.code".to_owned(), fault.code.as_str().into());
+            object([moment(at), Level::ERROR.to_string(), service.to_owned(), fault.to_string()], &fields)
+        }
+    }
+}
+
+/// The line of a panic.
+pub(crate) fn panic_line(service: &str, panic: &str, at: DateTime<Utc>) -> String {
+    object([moment(at), Level::ERROR.to_string(), service.to_owned(), panic.to_owned()], &Map::new())
+}
+
+fn moment(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
+fn object(head: [String; 4], fields: &Map<String, Value>) -> String {
     let mut line = String::from("{");
     for (name, value) in HEAD.into_iter().zip(head) {
         if line.len() > 1 {
@@ -186,6 +212,23 @@ mod tests {
         let at = found.remove("timestamp").unwrap();
         assert!(DateTime::parse_from_rfc3339(at.as_str().unwrap()).is_ok(), "{at}");
         assert_eq!(Value::Object(found), expected);
+    }
+
+    #[test]
+    fn the_error_that_ends_a_program_is_one_line_in_the_shape_of_its_log() {
+        let fault = Fault::new(lake_proto::ErrorClass::DataQuality, "expectation", "2 rows\nare \"wrong\"");
+        let line = last_line(LogFormat::Json, "lake-driver", &fault, DateTime::UNIX_EPOCH);
+        assert!(line.ends_with('\n') && line.lines().count() == 1, "{line}");
+        let expected = serde_json::json!({
+            "timestamp": "1970-01-01T00:00:00.000000Z", "level": "ERROR", "target": "lake-driver",
+            "message": "2 rows\nare \"wrong\"", "error.class": "data-quality", "error.code": "expectation",
+        });
+        assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), expected);
+        let text = last_line(LogFormat::Text, "lake-driver", &fault, DateTime::UNIX_EPOCH);
+        assert_eq!(text, "error[data-quality/expectation]: 2 rows\nare \"wrong\"\n");
+        let panic = panic_line("lake-driver", "panicked at a.rs:1:\nwhy", DateTime::UNIX_EPOCH);
+        let panic: Value = serde_json::from_str(&panic).unwrap();
+        assert_eq!(panic.get("message"), Some(&Value::from("panicked at a.rs:1:\nwhy")));
     }
 
     #[test]

@@ -38,7 +38,8 @@ pub const MARK: &str = "<svg class=\"mark\" viewBox=\"0 0 24 24\" fill=\"none\" 
 /// Where the script says that the page is no longer fresh.
 pub const SILENT: &str = "<p id=\"silent\" class=\"notice\" role=\"alert\" hidden></p>";
 
-/// Text from anywhere as HTML, in elements and in quoted attributes.
+/// Text from anywhere as HTML, in elements and in quoted attributes. What a browser would obey in silence, as the marks that
+/// turn the direction of writing, is shown as `\u{202e}`; line ends and tabs stay.
 pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
@@ -48,10 +49,18 @@ pub fn escape(text: &str) -> String {
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
             '\'' => escaped.push_str("&#39;"),
+            '\n' | '\r' | '\t' => escaped.push(c),
+            unseen if is_unseen(unseen) => escaped.extend(unseen.escape_unicode()),
             other => escaped.push(other),
         }
     }
     escaped
+}
+
+fn is_unseen(c: char) -> bool {
+    let is_bidirectional =
+        matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || is_bidirectional
 }
 
 #[cfg(test)]
@@ -62,6 +71,12 @@ mod tests {
     fn text_from_outside_cannot_become_markup() {
         assert_eq!(escape("<a href='x'>&\"</a>"), "&lt;a href=&#39;x&#39;&gt;&amp;&quot;&lt;/a&gt;");
         assert_eq!(escape("grün"), "grün");
+    }
+
+    #[test]
+    fn what_turns_the_direction_of_a_page_or_is_not_seen_is_shown() {
+        assert_eq!(escape("a\u{202e}b\u{1b}[2J\u{2066}c\0"), "a\\u{202e}b\\u{1b}[2J\\u{2066}c\\u{0}");
+        assert_eq!(escape("one\n\ttwo\r\nשלום"), "one\n\ttwo\r\nשלום");
     }
 
     #[test]

@@ -14,6 +14,11 @@ use lake_tests::submit::Submit;
 use lake_tests::{DEADLINE, wait_for};
 use serde_json::Value;
 
+/// A job that fails where a line of `words.csv` has no word.
+const WITHOUT_A_WORD: &str = "[[source]]\nname = \"words\"\nkind = \"files\"\nformat = \"csv\"\npath = \"words.csv\"\n\n\
+     [[table]]\nname = \"bronze.words\"\nfrom = \"words\"\nmode = \"append\"\n\n  \
+     [[table.expect]]\n  name = \"has_word\"\n  check = \"word IS NOT NULL\"\n  action = \"fail\"\n";
+
 fn lake(workspace: &Workspace) -> String {
     format!("file://{}", workspace.path().join("lake").display())
 }
@@ -54,20 +59,47 @@ fn every_line_of_every_daemon_and_driver_is_one_flat_object_with_the_ids_of_its_
         ("driver", std::fs::read_to_string(driver)?),
     ];
     for (whose, log) in logs {
-        let mut of_run = 0;
-        let lines: Vec<&str> = log.lines().collect();
-        assert!(!lines.is_empty(), "the {whose} has logged nothing");
-        for line in lines {
-            let line: Value = serde_json::from_str(line).with_context(|| format!("{whose}: {line}"))?;
-            for field in ["timestamp", "level", "target", "message"] {
-                assert!(line.get(field).is_some_and(Value::is_string), "{whose}: no {field} in {line}");
-            }
-            assert!(line.as_object().is_some_and(|fields| fields.values().all(|value| !value.is_object())), "{line}");
-            of_run += usize::from(line.get("app_id").is_some_and(|id| *id == *app_id));
-        }
-        assert!(of_run > 0, "no line of the {whose} names {app_id}:\n{log}");
+        let lines = json_lines(whose, &log)?;
+        let is_of_run = |line: &Value| line.get("app_id").is_some_and(|id| *id == *app_id);
+        assert!(lines.iter().any(is_of_run), "no line of the {whose} names {app_id}:\n{log}");
     }
     Ok(())
+}
+
+#[test]
+fn a_driver_that_fails_says_so_in_a_line_of_json_too() -> Result<()> {
+    let workspace = Workspace::new()?;
+    let cluster = Cluster::builder().worker_argument("--log-format=json").start(1)?;
+    workspace.file("words.csv", "id,word\n1,a\n2,\n")?;
+    let job = workspace.job("words", WITHOUT_A_WORD)?;
+    cluster.submit().arg(&job).run()?.failed("data-quality", "expectation", &["has_word"])?;
+    let driver = files(&cluster.work_directory(0), "stderr");
+    let [driver] = driver.as_slice() else { anyhow::bail!("{driver:?}") };
+    let last = wait_for("the last line of the driver", DEADLINE, || {
+        let lines = std::fs::read_to_string(driver).ok().and_then(|log| json_lines("driver", &log).ok())?;
+        lines.into_iter().find(|line| text(line, "/target") == Some("lake-driver"))
+    });
+    let last = last.with_context(|| std::fs::read_to_string(driver).unwrap_or_default())?;
+    assert_eq!((text(&last, "/error.class"), text(&last, "/level")), (Some("data-quality"), Some("ERROR")), "{last}");
+    assert!(text(&last, "/message").is_some_and(|message| message.contains("has_word")), "{last}");
+    json_lines("driver", &std::fs::read_to_string(driver)?)?;
+    Ok(())
+}
+
+/// Every line of a log; each is one flat object with what a line always has.
+fn json_lines(whose: &str, log: &str) -> Result<Vec<Value>> {
+    let mut lines = Vec::new();
+    for line in log.lines() {
+        let line: Value = serde_json::from_str(line).with_context(|| format!("{whose}: {line}"))?;
+        for field in ["timestamp", "level", "target", "message"] {
+            anyhow::ensure!(line.get(field).is_some_and(Value::is_string), "{whose}: no {field} in {line}");
+        }
+        let is_flat = line.as_object().is_some_and(|fields| fields.values().all(|value| !value.is_object()));
+        anyhow::ensure!(is_flat, "{whose}: {line}");
+        lines.push(line);
+    }
+    anyhow::ensure!(!lines.is_empty(), "the {whose} has logged nothing");
+    Ok(lines)
 }
 
 /// One span as the collector got it.
@@ -264,12 +296,7 @@ fn a_failed_run_tells_its_catalogue_why_with_the_key_and_in_order() -> Result<()
     let workspace = Workspace::new()?;
     let catalogue = Collector::start()?;
     workspace.file("words.csv", "id,word\n1,a\n2,\n")?;
-    let job = workspace.job(
-        "words",
-        "[[source]]\nname = \"words\"\nkind = \"files\"\nformat = \"csv\"\npath = \"words.csv\"\n\n\
-         [[table]]\nname = \"bronze.words\"\nfrom = \"words\"\nmode = \"append\"\n\n  \
-         [[table.expect]]\n  name = \"has_word\"\n  check = \"word IS NOT NULL\"\n  action = \"fail\"\n",
-    )?;
+    let job = workspace.job("words", WITHOUT_A_WORD)?;
     let key = workspace.file("key", "secret-key\n")?;
     let submit = Submit::local()
         .env("LAKE_OPENLINEAGE_URL", &catalogue.url())

@@ -123,7 +123,7 @@ pub struct Detail {
 pub struct StepPicture {
     /// The table it writes.
     pub table: String,
-    /// PENDING RUNNING COMMITTING COMMITTED SKIPPED FAILED.
+    /// PENDING RUNNING COMMITTING COMMITTED SKIPPED FAILED KILLED.
     pub state: String,
     /// Its query's stages.
     pub stages: Vec<StagePicture>,

@@ -461,8 +461,10 @@ fn tables() -> Vec<Shown> {
             }
         }
     }
-    if let Ok(wanted) = WantedLineage::of(&nothing) {
-        pages.push(shown("/lineage", "lineage", lake_pages::lineage(&runs, &wanted)));
+    if let Ok(wanted) = WantedLineage::of(&nothing)
+        && let Some(page) = lake_pages::lineage(&runs, &wanted)
+    {
+        pages.push(shown("/lineage", "lineage", page));
     }
     pages
 }

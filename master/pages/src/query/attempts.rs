@@ -33,8 +33,9 @@ impl Wanted {
     /// As asked by `stage`, `sort`, `order`, `offset` and `limit`.
     ///
     /// # Errors
-    /// When one of them is not valid.
+    /// When one of them is not valid, or something else is asked for.
     pub fn of(asked: &Asked) -> Result<Self, Bad> {
+        asked.only(&["stage", "sort", "order", "offset", "limit"])?;
         let stage = asked.number("stage", 0, 1_000_000)?.map(|stage| u32::try_from(stage).unwrap_or(u32::MAX));
         let sort = asked.word("sort", &SORTS)?;
         let order = asked.word("order", if is_ascending_first(sort) { &["asc", "desc"] } else { &["desc", "asc"] })?;

@@ -18,16 +18,24 @@ const MOST_BOXES: usize = 300;
 /// Which part of the lineage is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
+    /// Name or location of a table or source.
+    table: String,
     text: String,
 }
 
 impl Wanted {
-    /// As asked by `text`.
+    /// As asked by `table`, a whole name or location, or `text`, a part of a name.
     ///
     /// # Errors
-    /// When it is not valid.
+    /// When one of them is not valid, or something else is asked for.
     pub fn of(asked: &Asked) -> Result<Self, Bad> {
-        Ok(Self { text: asked.text("text")? })
+        asked.only(&["table", "text"])?;
+        Ok(Self { table: asked.text("table")?, text: asked.text("text")? })
+    }
+
+    /// The table that is asked for; empty = none.
+    pub fn table(&self) -> &str {
+        &self.table
     }
 }
 
@@ -154,25 +162,34 @@ fn end_of(location: &str) -> String {
     format!("…{end}")
 }
 
-/// The page of all of it.
-pub fn lineage(runs: &Runs, wanted: &Wanted) -> Page {
+/// The page of all of it; `None` when a table is asked for that no step has read or written.
+pub fn lineage(runs: &Runs, wanted: &Wanted) -> Option<Page> {
     let mut web = Web::of(runs);
     let words = wanted.text.to_lowercase();
+    if !wanted.table.is_empty() {
+        let location = without_slash(&wanted.table);
+        let is_asked = |thing: &Thing<'_>| thing.name == wanted.table || thing.location == location;
+        if !web.things.keys().any(is_asked) {
+            return None;
+        }
+        web.near(is_asked);
+    }
     if !words.is_empty() {
         web.near(|thing| thing.name.to_lowercase().contains(&words));
     }
-    let remark = match words.is_empty() {
+    let remark = match words.is_empty() && wanted.table.is_empty() {
         true => "as the last run of each job has made it",
         false => "what is called so, with what it is made of and what is made of it",
     };
     let mut parts = vec![heading("Tables and what they are made of", remark)];
     parts.extend(web.drawn("Lineage across jobs"));
+    let searched = if wanted.text.is_empty() { &wanted.table } else { &wanted.text };
     let body = [
         element("h1", &[], &[text("Lineage")]),
-        search(route::LINEAGE, "Name of a table or source", &wanted.text),
+        search(route::LINEAGE, "Name of a table or source", searched),
         element("section", &[("id", "lineage")], &parts),
     ];
-    Page::top("Lineage".to_owned(), Place::Lineage, body.into_iter().collect())
+    Some(Page::top("Lineage".to_owned(), Place::Lineage, body.into_iter().collect()))
 }
 
 /// One table with what it is made of and what is made of it.

@@ -36,8 +36,9 @@ impl Wanted {
     /// As asked by `location`, `offset` and `limit`.
     ///
     /// # Errors
-    /// When one of them is not valid.
+    /// When one of them is not valid, or something else is asked for.
     pub fn of(asked: &Asked) -> Result<Self, Bad> {
+        asked.only(&["location", "offset", "limit"])?;
         Ok(Self { location: asked.text("location")?, window: Window::of(asked, LIMIT, MOST)? })
     }
 }

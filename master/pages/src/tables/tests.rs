@@ -72,7 +72,7 @@ fn one(runs: &Runs, name: &str, pairs: &[(&str, &str)]) -> Option<String> {
 }
 
 fn graph(runs: &Runs, pairs: &[(&str, &str)]) -> String {
-    let page = lineage(runs, &WantedLineage::of(&asked(pairs)).unwrap()).body.into_string();
+    let page = lineage(runs, &WantedLineage::of(&asked(pairs)).unwrap()).unwrap().body.into_string();
     assert_sound(&page);
     page
 }
@@ -153,6 +153,20 @@ fn lineage_joins_the_jobs() {
     assert_eq!(near.matches("class=\"arrow\"").count(), 2, "{near}");
     assert!(!near.contains("bronze.orders"), "{near}");
     assert!(graph(&runs, &[("text", "nobody")]).contains("like this."));
+}
+
+#[test]
+fn the_lineage_of_a_table_is_asked_for_by_its_whole_name_and_of_none_that_is_unknown() {
+    let runs = runs();
+    let near = graph(&runs, &[("table", "silver.stores")]);
+    assert_eq!(near.matches("class=\"arrow\"").count(), 1, "{near}");
+    assert!(near.contains("Show all"), "{near}");
+    for unknown in ["nope", "silver", "silver.store"] {
+        let wanted = WantedLineage::of(&asked(&[("table", unknown)])).unwrap();
+        assert_eq!((lineage(&runs, &wanted).is_none(), wanted.table()), (true, unknown));
+    }
+    let Err(why) = WantedLineage::of(&asked(&[("tabel", "silver.stores")])) else { panic!("it is taken") };
+    assert!(why.0.contains("'tabel'") && why.0.contains("expected table, text"), "{why:?}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ fn record(number: u64) -> ApplicationRecord {
 }
 
 fn listed(number: u64) -> Listed {
-    Listed { name: format!("app-{number}.jsonl.zst"), bytes: 10, modified_ms: number }
+    Listed { name: format!("app-{number}.jsonl.zst"), bytes: 10, modified_ms: number, is_regular: true }
 }
 
 /// Lists these, and reads what is asked for.
@@ -65,7 +65,7 @@ fn what_is_written_while_the_directory_is_listed_stays() {
 #[test]
 fn files_of_others_are_named_with_the_reason_and_the_rest_is_told() {
     let mut index = Index::default();
-    let foreign = Listed { name: "notes.txt".to_owned(), bytes: 1, modified_ms: 1 };
+    let foreign = Listed { name: "notes.txt".to_owned(), bytes: 1, modified_ms: 1, is_regular: true };
     let unread =
         index.listed(index.moment(), vec![foreign.clone(), listed(1), listed(2), listed(3), listed(4), listed(5)]);
     assert_eq!(unread.len(), 5);
@@ -97,6 +97,20 @@ fn files_of_others_are_named_with_the_reason_and_the_rest_is_told() {
     let files = vec![foreign, listed(2), listed(3), listed(4)];
     assert!(index.listed(index.moment(), files).is_empty());
     assert!(index.expired(&Retention { max_age_ms: 1, most: 0 }, 1_000_000).is_empty());
+}
+
+#[test]
+fn what_is_no_regular_file_is_named_and_neither_read_nor_replaced_nor_deleted() {
+    let mut index = Index::default();
+    let pipe = Listed { is_regular: false, ..listed(1) };
+    assert_eq!(refresh(&mut index, &[pipe.clone(), listed(2)]), ["app-2.jsonl.zst"]);
+    let unreadable: Vec<(&str, &str)> = index.unreadable().collect();
+    assert!(matches!(unreadable.as_slice(), [("app-1.jsonl.zst", why)] if why.contains("not a regular file")));
+    assert!(index.has_file(&"app-1".parse().unwrap()));
+    assert_eq!(index.expired(&Retention { max_age_ms: 1, most: 0 }, 1_000_000), ["app-2.jsonl.zst"]);
+    // A file takes its place.
+    assert_eq!(refresh(&mut index, &[listed(1), listed(2)]), ["app-1.jsonl.zst"]);
+    assert_eq!((ended(&index), index.unreadable().count()), (vec!["app-2", "app-1"], 0));
 }
 
 #[test]

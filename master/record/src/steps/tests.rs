@@ -136,6 +136,19 @@ fn what_is_on_record_counts_more_than_a_picture_and_takes_from_it_what_only_it_k
 }
 
 #[test]
+fn what_the_expectations_of_a_failed_step_found_is_told() {
+    let mut failed = running("silver.customers");
+    failed.state = "FAILED".to_owned();
+    failed.failure = Some(Fault::new(ErrorClass::DataQuality, "expectation", "e is violated").into());
+    let found =
+        v1::ExpectationResult { name: "e".to_owned(), violations: 2, checked: Some(10), action: "fail".to_owned() };
+    failed.details.as_mut().unwrap().expectations = vec![found];
+    let steps = StepSources { progress: &[failed], ..StepSources::default() }.steps();
+    let [found] = steps[0].expectations.as_slice() else { panic!("{:?}", steps[0]) };
+    assert_eq!((found.action.as_str(), found.violations, found.checked), ("fail", 2, Some(10)));
+}
+
+#[test]
 fn steps_are_told_without_what_was_submitted_too() {
     let log = [recorded("b", "SKIPPED")];
     let progress = [running("a")];
@@ -146,12 +159,27 @@ fn steps_are_told_without_what_was_submitted_too() {
 }
 
 #[test]
-fn what_ran_when_its_application_ended_has_failed_with_it() {
-    let progress = [running("a"), v1::StepProgress { state: "PENDING".to_owned(), ..running("b") }];
-    let sources = StepSources { progress: &progress, ..StepSources::default() };
+fn what_ran_when_its_application_ended_has_failed_or_was_killed_with_it() {
     let killed = Fault::new(ErrorClass::Cancelled, "killed", "on request");
-    let steps = sources.steps_at_the_end(Some(&killed), 9);
-    assert_eq!((steps[0].state.as_str(), steps[0].ended_at_ms), ("FAILED", 9));
-    assert_eq!(steps[0].failure, Some(killed));
-    assert_eq!((steps[1].state.as_str(), steps[1].failure.as_ref()), ("PENDING", None));
+    let lost = Fault::new(ErrorClass::Unavailable, "driver-lost", "it was lost");
+    let in_state = |table: &str, state: &str, failure: Option<&Fault>| v1::StepProgress {
+        state: state.to_owned(),
+        failure: failure.cloned().map(Into::into),
+        ..running(table)
+    };
+    let progress = [
+        running("a"),
+        in_state("b", "PENDING", None),
+        in_state("c", "COMMITTING", None),
+        in_state("d", "FAILED", Some(&killed)),
+        in_state("e", "FAILED", Some(&lost)),
+    ];
+    let sources = StepSources { progress: &progress, ..StepSources::default() };
+    for (fault, with_it) in [(&killed, "KILLED"), (&lost, "FAILED")] {
+        let steps = sources.steps_at_the_end(Some(fault), 9);
+        let states: Vec<&str> = steps.iter().map(|step| step.state.as_str()).collect();
+        assert_eq!(states, [with_it, "PENDING", with_it, "KILLED", "FAILED"]);
+        assert_eq!((steps[0].ended_at_ms, steps[0].failure.as_ref()), (9, Some(fault)));
+        assert_eq!((steps[1].failure.as_ref(), steps[4].failure.as_ref()), (None, Some(&lost)));
+    }
 }

@@ -77,7 +77,8 @@ impl Owner {
     pub(super) fn adopted(&mut self, query: &QueryId, outputs: Vec<AttemptRef>, attempts: Vec<AttemptRef>) {
         let Some(entry) = self.entries.get_mut(query) else { return };
         tracing::info!(
-            query_id = %query, adopted_outputs = outputs.len(), adopted_attempts = attempts.len(), "query re-attached"
+            query_id = %query, app_id = %entry.app, adopted_outputs = outputs.len(),
+            adopted_attempts = attempts.len(), "query re-attached"
         );
         let mut reported = std::mem::take(&mut entry.reported);
         for output in outputs {

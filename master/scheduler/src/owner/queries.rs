@@ -117,11 +117,12 @@ impl Owner {
         entry.count_end(&end, &self.services.settings.tally);
         let answer = match end {
             QueryEnd::Finished(pieces) => {
-                tracing::info!(query_id = %query, "query finished");
+                tracing::info!(query_id = %query, app_id = %entry.app, "query finished");
                 Answer::finished(query, entry.finished_stages(), pieces, &self.links)
             }
             QueryEnd::Failed(fault) => {
-                tracing::info!(query_id = %query, error.class = %fault.class, error.code = %fault.code, "query failed");
+                tracing::info!(query_id = %query, app_id = %entry.app, error.class = %fault.class,
+                    error.code = %fault.code, "query failed");
                 Answer::failed(fault)
             }
         };

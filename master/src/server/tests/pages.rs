@@ -54,6 +54,9 @@ async fn every_page_of_the_navigation_is_there_and_none_takes_what_it_cannot_mea
         "/history?limit=0",
         "/history?limit=99999999",
         "/history?state=dead",
+        "/history?status=failed",
+        "/tables?txt=x",
+        "/applications/app-1/logs?steam=stdout",
         "/history?offset=-1",
         "/tables?offset=x",
         "/lineage?text=%3Cb%3E&text=x&limit",
@@ -68,6 +71,7 @@ async fn every_page_of_the_navigation_is_there_and_none_takes_what_it_cannot_mea
     }
     for path in [
         "/tables/no.such",
+        "/lineage?table=nope",
         "/workers/worker-x",
         "/applications/app-x",
         "/applications/app-x/logs",

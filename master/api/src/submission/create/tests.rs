@@ -156,6 +156,9 @@ fn what_is_wrong_with_a_job_is_told_as_lake_submit_tells_it() {
     let fault = asked(&request(&[], &[(JOB, &misspelt)])).unwrap_err();
     assert_eq!(fault.code, "missing-key");
     assert!(fault.message.contains("did you mean 'mode'?"), "{fault}");
+    let said = crate::submission::failed(&fault).body;
+    assert!(said.contains("error[invalid-job/missing-key]: job.toml:"), "{said}");
+    assert!(!said.contains("error[missing-key]"), "the code is said once: {said}");
     let missing = asked(&request(&["ds=not-a-day"], &[])).unwrap_err();
     assert_eq!(missing.code, "param-type");
 }
