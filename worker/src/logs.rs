@@ -4,7 +4,7 @@ use std::io::SeekFrom;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
 use futures::Stream;
@@ -153,6 +153,7 @@ impl Logs {
         loop {
             // Asked before reading: what a driver printed before its end is in the file when it has ended.
             let running = request.driver_id.parse().is_ok_and(|driver| self.drivers.is_running(&driver));
+            let modified_ms = modified_ms(&file.metadata().await?);
             loop {
                 let mut data = BytesMut::with_capacity(CHUNK_BYTES);
                 if file.read_buf(&mut data).await? == 0 {
@@ -160,7 +161,7 @@ impl Logs {
                 }
                 let data = data.freeze();
                 let length = u64::try_from(data.len()).unwrap_or(0);
-                if chunks.send(Ok(LogChunk { data, offset })).await.is_err() {
+                if chunks.send(Ok(LogChunk { data, offset, modified_ms })).await.is_err() {
                     return Ok(());
                 }
                 offset += length;
@@ -191,6 +192,11 @@ impl WorkerLogs for Logs {
         self.answers.spawn(self.clone().send(request, path, sender));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
+}
+
+fn modified_ms(metadata: &std::fs::Metadata) -> u64 {
+    let since = metadata.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    since.and_then(|since| u64::try_from(since.as_millis()).ok()).unwrap_or(0)
 }
 
 fn unreadable(driver: &str, error: &std::io::Error) -> Fault {

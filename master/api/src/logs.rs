@@ -49,6 +49,7 @@ pub fn sources(record: &ApplicationRecord, workers: &[WorkerView]) -> Vec<Source
 pub struct Tail {
     bytes: VecDeque<u8>,
     left_out: u64,
+    modified_ms: u64,
 }
 
 impl Tail {
@@ -58,6 +59,11 @@ impl Tail {
         let surplus = self.bytes.len().saturating_sub(MOST_BYTES);
         self.bytes.drain(..surplus);
         self.left_out = self.left_out.saturating_add(crate::count(surplus));
+    }
+
+    /// The file was written then, or later; 0 = not told.
+    pub fn written_at(&mut self, at_ms: u64) {
+        self.modified_ms = self.modified_ms.max(at_ms);
     }
 
     fn into_bytes(self) -> Vec<u8> {
@@ -100,8 +106,10 @@ pub fn archive(record: &ApplicationRecord, logs: Vec<Log>) -> Vec<u8> {
         Ok(content) => content,
         Err(error) => error.to_string().into_bytes(),
     };
-    let mut add = |name: &str, content: &[u8]| zip.add(name, content);
-    add("application.json", &content);
+    let summary = &record.summary;
+    let last_ms = summary.ended_at_ms.max(summary.started_at_ms).max(summary.submitted_at_ms);
+    let mut add = |name: &str, content: &[u8], at_ms: u64| zip.add(name, content, at_ms);
+    add("application.json", &content, last_ms);
     let mut by_name: BTreeMap<String, Log> = BTreeMap::new();
     for log in logs {
         by_name.insert(format!("{}/{}.txt", file_name(&log.worker_id), log.stream), log);
@@ -112,7 +120,8 @@ pub fn archive(record: &ApplicationRecord, logs: Vec<Log>) -> Vec<u8> {
     for (name, log) in by_name {
         match log.content {
             Ok(content) => {
-                if !add(&name, &content.into_bytes()) {
+                let at_ms = if content.modified_ms > 0 { content.modified_ms } else { last_ms };
+                if !add(&name, &content.into_bytes(), at_ms) {
                     missing.push_str(&format!("{name}: it does not fit into this archive\n"));
                 }
             }
@@ -120,7 +129,7 @@ pub fn archive(record: &ApplicationRecord, logs: Vec<Log>) -> Vec<u8> {
         }
     }
     if !missing.is_empty() {
-        add("missing.txt", missing.as_bytes());
+        add("missing.txt", missing.as_bytes(), last_ms);
     }
     zip.finish()
 }
@@ -195,6 +204,8 @@ mod tests {
     fn an_archive_has_what_there_is_and_says_what_is_missing() {
         let mut content = Tail::default();
         content.push(b"printed");
+        content.written_at(1_795_253_412_000);
+        content.written_at(0);
         let log = |worker_id: &str, stream, content| Log { worker_id: worker_id.to_owned(), stream, content };
         let gone = Fault::new(ErrorClass::NotFound, "no-log", "gone");
         let logs = vec![log("worker-1", "stdout", Ok(content)), log("../../etc", "stderr", Err(gone))];
@@ -203,11 +214,14 @@ mod tests {
         for expected in [
             "application.json",
             "\"app_id\": \"app-20261121093012-0001\"",
-            "worker-1/stdout.txtprinted",
-            "missing.txt_._.._etc/stderr.txt: error[not-found/no-log]: gone",
+            "_._.._etc/stderr.txt: error[not-found/no-log]: gone",
         ] {
             assert!(text.contains(expected), "{expected} is not in {text}");
         }
+        // The name, when it was written, the content.
+        let written =
+            [&b"worker-1/stdout.txtUT\x05\x00\x01"[..], &1_795_253_412_u32.to_le_bytes(), b"printed"].concat();
+        assert!(bytes.windows(written.len()).any(|window| window == written), "{text}");
         assert!(!text.contains("../") && !text.contains("q-1"));
         assert!(
             String::from_utf8_lossy(&archive(&example::record(), vec![])).contains("no driver of this application")

@@ -380,6 +380,6 @@ impl WorkerLogs for FakeLogs {
             data.push_str(&format!(", the last {tail_bytes}"));
         }
         let data = data.into_bytes().into();
-        Ok(Response::new(tokio_stream::once(Ok(v1::LogChunk { data, offset }))))
+        Ok(Response::new(tokio_stream::once(Ok(v1::LogChunk { data, offset, modified_ms: 0 }))))
     }
 }

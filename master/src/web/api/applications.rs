@@ -191,6 +191,7 @@ async fn read_stream(address: &str, driver_id: String, stream: &str) -> Result<T
     let mut tail = Tail::default();
     while let Some(chunk) = chunks.message().await? {
         tail.push(&chunk.data);
+        tail.written_at(chunk.modified_ms);
     }
     Ok(tail)
 }
