@@ -18,7 +18,7 @@ use tonic::transport::server::TcpIncoming;
 use crate::config::{Config, check_place};
 use crate::history::{self, History};
 use crate::leader;
-use crate::master::Master;
+use crate::master::{Master, Ports};
 use crate::{rest, rpc, web};
 
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
@@ -71,7 +71,8 @@ pub async fn start(config: &Config) -> Result<Server, Fault> {
     let hosts = hosts(config, &raft);
     let history = History::open(&config.history_location(), config.retention())?;
     let settings = config.effective.iter().cloned().map(Into::into).collect();
-    let master = Master::new(raft, config.id, reachable_host, grpc_address.port(), queue, history, settings);
+    let ports = Ports { grpc: grpc_address.port(), http: http_address.port() };
+    let master = Master::new(raft, config.id, reachable_host, ports, queue, history, settings);
     master.tasks.spawn(history::refresh(Arc::clone(&master)));
     master.tasks.spawn(history::write(Arc::clone(&master)));
     master.tasks.spawn(web::utilisation::watch(Arc::clone(&master)));
