@@ -24,6 +24,14 @@ use crate::web::MOST_LISTENERS;
 /// Applications that are shown before commands get their turn again.
 const SHOWN_AT_ONCE: usize = 500;
 
+/// Ports that are bound.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ports {
+    pub(crate) grpc: u16,
+    /// Of the pages.
+    pub(crate) http: u16,
+}
+
 /// Shared by reference; every part guards itself.
 pub(crate) struct Master {
     pub(crate) raft: Raft,
@@ -35,7 +43,7 @@ pub(crate) struct Master {
     pub(crate) stop: CancellationToken,
     /// Every task that lives longer than a request.
     pub(crate) tasks: TaskTracker,
-    pub(crate) grpc_port: u16,
+    pub(crate) ports: Ports,
     /// What this master asks for when it proposes a submission.
     pub(crate) queue: QueueBound,
     /// Host in URLs given to drivers; `None` when it is bound to every address.
@@ -57,7 +65,7 @@ impl Master {
         raft: Raft,
         id: u64,
         reachable_host: Option<String>,
-        grpc_port: u16,
+        ports: Ports,
         queue: QueueBound,
         history: History,
         settings: Vec<Setting>,
@@ -71,7 +79,7 @@ impl Master {
             reign: watch::Sender::new(Arc::new(Reign::new(stop.child_token(), Arc::clone(&tally)))),
             stop,
             tasks: TaskTracker::new(),
-            grpc_port,
+            ports,
             queue,
             reachable_host,
             history,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use lake_http::{Hosts, Limits, host_of, own_host_name};
 use lake_master_core::QueueBound;
+use lake_pages::Setting;
 use lake_proto::{ErrorClass, Fault};
 use lake_raft::{PeersService, Raft, RaftThread, Role, Starting};
 use tokio::net::TcpListener;
@@ -18,7 +19,7 @@ use tonic::transport::server::TcpIncoming;
 use crate::config::{Config, check_place};
 use crate::history::{self, History};
 use crate::leader;
-use crate::master::Master;
+use crate::master::{Master, Ports};
 use crate::{rest, rpc, utilisation, web};
 
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
@@ -39,6 +40,27 @@ pub struct Server {
     /// Empty until this master belongs to a group.
     raft: Arc<Mutex<Option<RaftThread>>>,
     servers: JoinSet<Result<(), Fault>>,
+}
+
+/// What this master runs with, as it is told: with the ports that were bound where any was asked for, and what the
+/// environment says beside the settings.
+fn told_settings(config: &Config, ports: Ports, rest: Option<SocketAddr>) -> Vec<Setting> {
+    let mut settings: Vec<Setting> = config.effective.iter().cloned().map(Into::into).collect();
+    for setting in &mut settings {
+        let port = match setting.key.as_str() {
+            "port" => Some(ports.grpc),
+            "webui_port" => Some(ports.http),
+            "rest_port" => rest.map(|address| address.port()),
+            _ => None,
+        };
+        if let Some(port) = port {
+            setting.value = port.to_string();
+        }
+    }
+    for (key, value) in lake_telemetry::environment::shown() {
+        settings.push(Setting { key, value: format!("{value:?}"), origin: "environment".to_owned() });
+    }
+    settings
 }
 
 /// Binds, recovers the state, serves. A master without others answers when it leads, one of a group at once.
@@ -70,8 +92,9 @@ pub async fn start(config: &Config) -> Result<Server, Fault> {
     let queue = QueueBound::of(config.max_queued_applications);
     let hosts = hosts(config, &raft);
     let history = History::open(&config.history_location(), config.retention())?;
-    let settings = config.effective.iter().cloned().map(Into::into).collect();
-    let master = Master::new(raft, config.id, reachable_host, grpc_address.port(), queue, history, settings);
+    let ports = Ports { grpc: grpc_address.port(), http: http_address.port() };
+    let settings = told_settings(config, ports, rest_address);
+    let master = Master::new(raft, config.id, reachable_host, ports, queue, history, settings);
     master.tasks.spawn(history::refresh(Arc::clone(&master)));
     master.tasks.spawn(history::write(Arc::clone(&master)));
     master.tasks.spawn(utilisation::watch(Arc::clone(&master)));

@@ -14,6 +14,7 @@ use arrow_flight::flight_service_server::FlightServiceServer;
 use futures::FutureExt;
 use lake_http::{Hosts, Limits, own_host_name};
 use lake_proto::channel::{MAX_MESSAGE_BYTES, master_addresses};
+use lake_proto::v1::EffectiveSetting;
 use lake_proto::v1::worker_logs_server::WorkerLogsServer;
 use lake_proto::{ErrorClass, Fault};
 use tokio::net::TcpListener;
@@ -99,7 +100,7 @@ impl Worker {
             work: work.clone(),
             drain: draining.clone(),
             drain_timeout: config.drain_timeout,
-            settings: config.effective,
+            settings: told_settings(config.effective, &offer, &bound),
             state,
         };
 
@@ -206,6 +207,27 @@ impl Sockets {
             http_port: port_of(&self.web)?,
         })
     }
+}
+
+/// What this worker runs with, as it is told: with the ports that were bound where any was asked for, and what the
+/// environment says beside the settings.
+fn told_settings(mut settings: Vec<EffectiveSetting>, offer: &Offer, bound: &Bound) -> Vec<EffectiveSetting> {
+    for setting in &mut settings {
+        let port = match setting.key.as_str() {
+            "port" => bound.grpc_port,
+            "flight_port" => bound.flight_port,
+            "webui_port" => bound.http_port,
+            "advertise_port" => offer.grpc_port,
+            "advertise_flight_port" => offer.flight_port,
+            "advertise_webui_port" => offer.http_port,
+            _ => continue,
+        };
+        setting.value = port.to_string();
+    }
+    for (key, value) in lake_telemetry::environment::shown() {
+        settings.push(EffectiveSetting { key, value: format!("{value:?}"), origin: "environment".to_owned() });
+    }
+    settings
 }
 
 /// Parts that end together.

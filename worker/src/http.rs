@@ -83,7 +83,9 @@ async fn show_missing(Extract(view): Extract<Arc<View>>, uri: Uri) -> (StatusCod
 
 async fn ready(Extract(view): Extract<Arc<View>>) -> (StatusCode, String) {
     match &*view.state.borrow() {
-        State::Registered { worker_id, master } => (StatusCode::OK, format!("registered as {worker_id} at {master}\n")),
+        State::Registered { worker_id, master, .. } => {
+            (StatusCode::OK, format!("registered as {worker_id} at {master}\n"))
+        }
         State::Searching(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not registered: {why}\n")),
     }
 }

@@ -122,7 +122,7 @@ impl Registration {
     fn searching(&self, fault: &Fault) {
         let before = self.state.send_replace(State::Searching(fault.message.clone()));
         match before {
-            State::Registered { worker_id, master } => {
+            State::Registered { worker_id, master, .. } => {
                 tracing::warn!(worker_id, master, error.class = fault.class.name(), error = %fault,
                     "the master is lost, looking for one");
             }
@@ -156,8 +156,11 @@ impl Registration {
         };
         identity.worker_id.clone_from(&registered.worker_id);
         tracing::info!(worker_id = registered.worker_id, master = address, "registered");
-        self.state
-            .send_replace(State::Registered { worker_id: registered.worker_id.clone(), master: address.to_owned() });
+        self.state.send_replace(State::Registered {
+            worker_id: registered.worker_id.clone(),
+            master: address.to_owned(),
+            pages: pages_of(address, registered.webui_port),
+        });
         // Reading and writing never wait for each other, or two full buffers would stop both sides.
         tokio::select! {
             end = self.read(inbound, address) => end,
@@ -298,6 +301,12 @@ impl Registration {
         }
         heartbeat
     }
+}
+
+/// Where the pages of the master at this address are, which has them at another port of its host.
+fn pages_of(address: &str, port: u32) -> Option<String> {
+    let (host, _) = address.rsplit_once(':').filter(|_| port > 0)?;
+    Some(format!("http://{host}:{port}/"))
 }
 
 fn reason(failure: Option<lake_proto::v1::Failure>) -> Fault {

@@ -60,6 +60,8 @@ pub struct Running {
     pub cores: u32,
     /// What it has produced so far.
     pub metrics: TaskMetrics,
+    /// It was told to end: its query or its application is over, or another attempt has done it.
+    pub is_stopping: bool,
 }
 
 #[derive(Debug)]
@@ -261,6 +263,7 @@ impl Tasks {
                 app_id: entry.app_id.clone(),
                 cores: entry.cores,
                 metrics: metrics(&entry.counters, entry.started, TaskMetrics::default()),
+                is_stopping: entry.token.is_cancelled(),
             })
             .collect()
     }

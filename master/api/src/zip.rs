@@ -103,7 +103,7 @@ fn moment(at_ms: u64) -> (u16, u16) {
 
 fn timestamp(at_ms: u64) -> Vec<u8> {
     match u32::try_from(at_ms / 1_000) {
-        Ok(seconds) if seconds > 0 => [&TIMESTAMP[..], &seconds.to_le_bytes()].concat(),
+        Ok(seconds) if seconds > 0 => TIMESTAMP.into_iter().chain(seconds.to_le_bytes()).collect(),
         Ok(_) | Err(_) => Vec::new(),
     }
 }

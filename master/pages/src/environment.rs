@@ -74,7 +74,9 @@ fn versions(daemons: &[Daemon]) -> Html {
 
 fn section_of(index: usize, daemon: &Daemon) -> Html {
     let mut rows = Vec::new();
-    for setting in &daemon.settings {
+    let mut settings: Vec<&Setting> = daemon.settings.iter().collect();
+    settings.sort_by(|one, other| one.key.cmp(&other.key));
+    for setting in settings {
         let class = if setting.origin == "default" { "badge" } else { "badge run" };
         rows.push(vec![
             span("mono", &setting.key),
@@ -125,6 +127,9 @@ mod tests {
             assert!(page.contains(expected), "{expected} is not in {page}");
         }
         assert!(!page.contains("TOPSECRET"), "{page}");
+        let places: Vec<_> =
+            ["history_dir", "port", "store_password"].map(|key| page.find(&format!(">{key}<")).unwrap()).to_vec();
+        assert!(places.is_sorted(), "settings are not in the order of their names: {page}");
     }
 
     #[test]

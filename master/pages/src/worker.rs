@@ -40,6 +40,8 @@ pub struct RunningAttempt {
     stage_id: u32,
     cores: u32,
     attempt: AttemptRecord,
+    /// Its application has ended: it was told to stop.
+    is_left_over: bool,
 }
 
 /// The attempts of an application that run on a worker.
@@ -59,6 +61,7 @@ pub fn running_on<'a>(
         stage_id: stage.stage_id,
         cores: stage.cores_per_task,
         attempt: attempt.clone(),
+        is_left_over: record.summary.is_over(),
     })
 }
 
@@ -113,6 +116,9 @@ impl Worker<'_> {
             let mut name = nowrap(format!("stage {}, task {}", running.stage_id, attempt.task));
             if attempt.is_speculative {
                 name.push(&under("soft small", text("beside a slow one")));
+            }
+            if running.is_left_over {
+                name.push(&under("soft small", text("stopping: its application has ended")));
             }
             rows.push(vec![
                 name,

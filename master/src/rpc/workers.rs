@@ -45,7 +45,7 @@ impl Service {
         let local = request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::local_addr);
         match (&self.master.reachable_host, local) {
             (None, Some(address)) => format!("lake://{address}"),
-            (host, _) => format!("lake://{}:{}", host.as_deref().unwrap_or("127.0.0.1"), self.master.grpc_port),
+            (host, _) => format!("lake://{}:{}", host.as_deref().unwrap_or("127.0.0.1"), self.master.ports.grpc),
         }
     }
 
@@ -110,7 +110,12 @@ impl Workers for Service {
             }
         };
         let (sender, outbound) = mpsc::channel(OUTBOUND);
-        let registered = v1::Registered { worker_id: worker.to_string(), heartbeat_ms: HEARTBEAT_MS, wants_held: true };
+        let registered = v1::Registered {
+            worker_id: worker.to_string(),
+            heartbeat_ms: HEARTBEAT_MS,
+            wants_held: true,
+            webui_port: u32::from(self.master.ports.http),
+        };
         // The channel is new and empty.
         let _ = sender.try_send(to_worker(master_message::Message::Registered(registered)));
         let info = worker_info(&worker, &register)?;

@@ -1,5 +1,5 @@
 //! What the environment says about where things are told: the variables of OpenTelemetry, and ours for lineage. Edge: the only
-//! place here that reads it.
+//! place here that decides by it; `environment` shows it.
 //!
 //! Whatever is wrong with it, the program goes on and says so: these variables may be meant for others.
 

@@ -2,13 +2,14 @@
 //!
 //! Rooms: `log` (the shape of log lines), [`trace`] (which trace a span belongs to, over processes, and its way to a
 //! collector), [`lineage`] (what a run read and wrote, for catalogues), `post` (the only way out: a bounded queue with a
-//! thread of its own behind it), `config` (the environment).
+//! thread of its own behind it), `config` (the environment), [`environment`] (what of it people are shown).
 //!
 //! Never here: metrics (`lake-metrics`), and anything that a job could wait for: what cannot be delivered is dropped,
 //! counted, and logged once.
 #![warn(missing_docs)]
 
 mod config;
+pub mod environment;
 mod fields;
 pub mod lineage;
 mod log;

@@ -48,6 +48,9 @@ fn a_running_query_is_on_the_pages_of_its_master_and_its_worker() -> Result<()> 
     wait_for_words(&master, "/environment", &["master 1", &driver_worker, "drain_timeout", "default"])?;
 
     let worker = cluster.worker_http_address(reader)?;
+    let port = worker.rsplit(':').next().context("no port")?;
+    let settings = get(&master, "/environment")?;
+    assert!(settings.contains(&format!(">{port}<")), "the port that was bound is not told: {settings}");
     wait_for_words(&worker, "/", &["registered at", &app_id, "Running tasks (1)"])?;
     wait_for_words(&worker, "/metrics", &["lake_worker_registered 1", "lake_worker_tasks_running 1"])?;
     gate.open()?;

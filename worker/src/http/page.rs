@@ -38,8 +38,9 @@ pub(super) fn missing(offer: &Offer, path: &str) -> String {
 fn document(offer: &Offer, title: &str, at: &str, main: &str) -> String {
     let place = format!("{}:{}", offer.host, offer.grpc_port);
     format!(
-        "{HEAD}<title>{title} {place}</title></head><body><header>{MARK}<h1><a href=\"/\">lake worker {place}</a></h1>\
-         <span class=\"at\">{at}</span></header>{SILENT}<main>{main}</main></body></html>",
+        "{HEAD}<title>{title} {place}</title></head><body><a class=\"skip\" href=\"#main\">Skip to the content</a>\
+         <header>{MARK}<h1><a href=\"/\">lake worker {place}</a></h1>\
+         <span class=\"at\">{at}</span></header>{SILENT}<main id=\"main\">{main}</main></body></html>",
         title = escape(title),
         place = escape(&place),
         at = escape(at),
@@ -48,13 +49,13 @@ fn document(offer: &Offer, title: &str, at: &str, main: &str) -> String {
 
 fn write_state(html: &mut String, state: &State, is_draining: bool) {
     match state {
-        State::Registered { worker_id, master } => {
-            let _ = write!(
-                html,
-                "<p class=\"soft\"><code>{}</code>, registered at {}</p>",
-                escape(worker_id),
-                escape(master)
-            );
+        State::Registered { worker_id, master, pages } => {
+            let _ =
+                write!(html, "<p class=\"soft\"><code>{}</code>, registered at {}", escape(worker_id), escape(master));
+            if let Some(pages) = pages {
+                let _ = write!(html, " · <a href=\"{}\">Workers and applications</a>", escape(pages));
+            }
+            html.push_str("</p>");
         }
         State::Searching(why) => {
             let _ = write!(html, "<p class=\"notice\">Not registered: {}</p>", escape(why));
@@ -89,7 +90,12 @@ fn write_summary(html: &mut String, view: &View, running: &[Running], drivers: &
 }
 
 fn write_tasks(html: &mut String, running: &[Running]) {
-    let _ = write!(html, "<section><h2>Running tasks ({})</h2>", running.len());
+    let stopping = running.iter().filter(|attempt| attempt.is_stopping).count();
+    let _ = write!(html, "<section><h2>Running tasks ({})", running.len() - stopping);
+    if stopping > 0 {
+        let _ = write!(html, "<small>{stopping} stopping</small>");
+    }
+    html.push_str("</h2>");
     if running.is_empty() {
         html.push_str("<p class=\"empty\">None.</p></section>");
         return;
@@ -106,11 +112,13 @@ fn write_tasks(html: &mut String, running: &[Running]) {
     write_head(html, "Running tasks", &heads);
     for attempt in running {
         let (task, metrics) = (&attempt.task, &attempt.metrics);
+        let remark =
+            if attempt.is_stopping { "<div class=\"soft\">stopping: nobody needs it any more</div>" } else { "" };
         let _ = write!(
             html,
-            "<tr><th scope=\"row\">stage {}, task {}<div class=\"mono soft\">{}</div></th><td class=\"mono\">{}</td>\
-             <td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n nowrap\">{}</td>\
-             <td class=\"n nowrap\">{}</td></tr>",
+            "<tr><th scope=\"row\">stage {}, task {}<div class=\"mono soft\">{}</div>{remark}</th>\
+             <td class=\"mono\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td>\
+             <td class=\"n nowrap\">{}</td><td class=\"n nowrap\">{}</td></tr>",
             task.stage_id,
             task.task_index,
             escape(&task.query_id),
@@ -226,11 +234,19 @@ mod tests {
         let task = TaskRef { query_id: HOSTILE.to_owned(), stage_id: 2, task_index: 3, attempt: 4 };
         let metrics = TaskMetrics { rows: 12_345, bytes: 2_048, elapsed_ms: 4_250, ..TaskMetrics::default() };
         let mut html = String::new();
-        write_tasks(&mut html, &[Running { task, app_id: HOSTILE.to_owned(), cores: 1, metrics }]);
+        let running = Running { task, app_id: HOSTILE.to_owned(), cores: 1, metrics, is_stopping: false };
+        write_tasks(&mut html, std::slice::from_ref(&running));
         assert_sound(&html);
         for expected in ["Running tasks (1)", "stage 2, task 3", "12,345", "2.0 KiB", "4.2 s"] {
             assert!(html.contains(expected), "{expected} is not in {html}");
         }
+        assert!(!html.contains("stopping"), "{html}");
+        let of_ended = Running { is_stopping: true, ..running.clone() };
+        html.clear();
+        write_tasks(&mut html, &[running, of_ended]);
+        assert_sound(&html);
+        assert!(html.contains("Running tasks (1)<small>1 stopping</small>"), "{html}");
+        assert_eq!(html.matches("stopping: nobody needs it any more").count(), 1, "{html}");
     }
 
     #[test]
@@ -239,6 +255,21 @@ mod tests {
         assert_sound(&html);
         assert!(html.contains("<title>not found · lake worker &lt;img"), "{html}");
         assert!(html.contains("<a href=\"/\">Tasks and drivers</a>"), "{html}");
+        assert!(html.contains("<a class=\"skip\" href=\"#main\">") && html.contains("<main id=\"main\">"), "{html}");
+    }
+
+    #[test]
+    fn a_worker_that_is_registered_links_to_the_pages_of_its_master() {
+        let registered = |pages: Option<&str>| {
+            let mut html = String::new();
+            let (worker_id, master) = (HOSTILE.to_owned(), "m1:7077".to_owned());
+            write_state(&mut html, &State::Registered { worker_id, master, pages: pages.map(str::to_owned) }, false);
+            assert_sound(&html);
+            html
+        };
+        let html = registered(Some("http://m1:8080/"));
+        assert!(html.contains("registered at m1:7077 · <a href=\"http://m1:8080/\">Workers"), "{html}");
+        assert!(!registered(None).contains("<a "));
     }
 
     #[test]

@@ -59,5 +59,7 @@ pub enum State {
         worker_id: String,
         /// Its address.
         master: String,
+        /// Where its pages are; `None` when it has not told.
+        pages: Option<String>,
     },
 }

@@ -131,7 +131,8 @@ async fn cluster_with(advertised: Advertised) -> Cluster {
 impl Cluster {
     async fn accept(&mut self, worker_id: &str) -> Connection {
         let connection = in_time(self.connections.recv()).await.unwrap();
-        let registered = Registered { worker_id: worker_id.to_owned(), heartbeat_ms: 50, wants_held: true };
+        let registered =
+            Registered { worker_id: worker_id.to_owned(), heartbeat_ms: 50, wants_held: true, webui_port: 8080 };
         connection.send(master_message::Message::Registered(registered)).await;
         connection
     }

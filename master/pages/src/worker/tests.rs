@@ -44,6 +44,18 @@ fn a_worker_shows_what_runs_on_it_and_escapes_it() {
 }
 
 #[test]
+fn what_still_runs_of_an_application_that_has_ended_is_said_to_stop() {
+    let (mut record, view) = (record(), view("ALIVE"));
+    for (ended_at_ms, is_said) in [(0, false), (5_000, true)] {
+        record.summary.ended_at_ms = ended_at_ms;
+        let running: Vec<RunningAttempt> = running_on(&record, HOSTILE).collect();
+        let page = worker(&Worker { worker: &view, running: &running, drivers: &[], now_ms: 6_000 }).body.into_string();
+        assert_sound(&page);
+        assert_eq!(page.contains("stopping: its application has ended"), is_said, "{page}");
+    }
+}
+
+#[test]
 fn a_worker_that_has_gone_has_no_page_of_its_own() {
     let view = view("DECOMMISSIONED");
     let page = worker(&Worker { worker: &view, running: &[], drivers: &[], now_ms: 6_000 }).body.into_string();
