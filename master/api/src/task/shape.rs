@@ -49,9 +49,9 @@ pub struct TaskData {
     pub getting_result_time: u64,
     /// RUNNING, SUCCESS, FAILED, KILLED or LOST.
     pub state: AttemptStateName,
-    /// Rows it gave.
+    /// Rows it gave, or wrote into a table.
     pub rows: u64,
-    /// Their bytes in memory.
+    /// Their bytes in memory, or those of the files that it wrote.
     pub bytes: u64,
     /// Why it failed, with its class.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -98,9 +98,9 @@ pub struct TaskMetrics {
     pub disk_bytes_spilled: u64,
     /// Not measured.
     pub peak_execution_memory: u64,
-    /// What scans read; not measured by attempt.
+    /// What its scans read.
     pub input_metrics: InputMetrics,
-    /// Rows of a result.
+    /// Rows of a result, or those that it wrote into a table.
     pub output_metrics: OutputMetrics,
     /// What it read of other stages.
     pub shuffle_read_metrics: ShuffleReadMetrics,
@@ -122,9 +122,9 @@ pub struct InputMetrics {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OutputMetrics {
-    /// Bytes of the rows of a result.
+    /// Bytes of the rows of a result, or of the files that it wrote.
     pub bytes_written: u64,
-    /// Rows of a result.
+    /// Rows of a result, or those that it wrote into a table.
     pub records_written: u64,
 }
 
