@@ -1,8 +1,10 @@
 //! The program `lake-submit`, which called `spark-submit` understands Spark's spelling. Edge.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
+use lake_proto::{ErrorClass, Fault};
 use lake_telemetry::{LogFormat, Settings};
 
 use crate::options::Options;
@@ -13,7 +15,8 @@ use crate::spark;
 const STACK_BYTES: usize = 32 * 1024 * 1024;
 
 /// Runs the program with these arguments, the first of which is its name.
-pub fn main(mut arguments: Vec<String>) -> ExitCode {
+pub fn main(arguments: Vec<OsString>) -> ExitCode {
+    let mut arguments: Vec<String> = arguments.into_iter().map(|word| word.to_string_lossy().into_owned()).collect();
     if arguments.first().is_some_and(|program| spark::is_spark(program)) {
         match spark::translate(&arguments) {
             Ok(translation) => {
@@ -22,10 +25,7 @@ pub fn main(mut arguments: Vec<String>) -> ExitCode {
                 }
                 arguments = translation.arguments;
             }
-            Err(fault) => {
-                eprint!("{}", Failed::from(fault.clone()).to_text());
-                return ExitCode::from(fault.class.exit_code());
-            }
+            Err(fault) => return refused(fault),
         }
     }
     run(Options::parse_from(arguments))
@@ -35,10 +35,7 @@ fn run(options: Options) -> ExitCode {
     let settings = Settings { service: "lake-submit", format: LogFormat::Text, filter: options.log_filter() };
     let _telemetry = match lake_telemetry::start(&settings) {
         Ok(telemetry) => telemetry,
-        Err(fault) => {
-            eprint!("{}", Failed::from(fault.clone()).to_text());
-            return ExitCode::from(fault.class.exit_code());
-        }
+        Err(fault) => return refused(fault),
     };
     let main = std::thread::Builder::new().name("main".to_owned()).stack_size(STACK_BYTES).spawn(move || {
         let runtime =
@@ -54,8 +51,15 @@ fn run(options: Options) -> ExitCode {
         Ok(Ok(Ok(code))) => ExitCode::from(code),
         Ok(Ok(Err(error))) | Err(error) => {
             eprintln!("error[resource/threads]: cannot start threads: {error}");
-            ExitCode::from(lake_proto::ErrorClass::Resource.exit_code())
+            ExitCode::from(ErrorClass::Resource.exit_code())
         }
-        Ok(Err(_)) => ExitCode::from(lake_proto::ErrorClass::Internal.exit_code()),
+        Ok(Err(_)) => ExitCode::from(ErrorClass::Internal.exit_code()),
     }
+}
+
+/// Says why nothing was begun.
+fn refused(fault: Fault) -> ExitCode {
+    let class = fault.class;
+    eprint!("{}", Failed::from(fault).to_text());
+    ExitCode::from(class.exit_code())
 }

@@ -6,5 +6,5 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    lake_worker::program::main(std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect())
+    lake_worker::program::main(std::env::args_os().collect())
 }

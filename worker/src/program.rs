@@ -1,11 +1,11 @@
-//! The program `lake-worker`: the daemon; with `driver` as its first argument the process of one submission, with `drain` the
-//! command that drains a worker. Edge.
+//! The program `lake-worker`: the daemon; with `driver` as its first argument the process of one submission, with `drain`
+//! the command that drains a worker. Edge.
 
-use std::io::{Write, stdout};
+use std::ffi::OsString;
+use std::io::{self, Write, stdout};
 use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use lake_proto::{ErrorClass, Fault};
 use lake_telemetry::{Settings, Telemetry};
 use tokio::runtime::{Builder, Runtime};
@@ -31,7 +31,8 @@ const FILE_THREADS: usize = 64;
 
 /// Runs the program with these arguments, the first of which is its name. It writes to stdout and stderr, and a daemon ends
 /// on SIGTERM, after it was drained, and on SIGINT.
-pub fn main(mut arguments: Vec<String>) -> ExitCode {
+pub fn main(arguments: Vec<OsString>) -> ExitCode {
+    let mut arguments: Vec<String> = arguments.into_iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let outcome = match arguments.get(1).map(String::as_str) {
         Some("driver") => {
             arguments.remove(1);
@@ -48,12 +49,9 @@ pub fn main(mut arguments: Vec<String>) -> ExitCode {
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let fault = error.downcast_ref::<Fault>();
-            let class = fault.map_or(ErrorClass::Internal, |fault| fault.class);
-            let code = fault.map_or("internal", |fault| fault.code.as_str());
-            lake_telemetry::say_last(&Fault::new(class, code, format!("{error:#}")));
-            ExitCode::from(class.exit_code())
+        Err(fault) => {
+            lake_telemetry::say_last(&fault);
+            ExitCode::from(fault.class.exit_code())
         }
     }
 }
@@ -65,17 +63,14 @@ fn keep_memory(arguments: &[String]) {
         return;
     }
     let Ok(program) = std::env::current_exe() else { return };
-    // Only returns when it fails; then tasks are a little slower.
     let mut again = std::process::Command::new(program);
+    // Only returns when it fails; then tasks are a little slower.
     let _ = again.arg0(NAME).args(arguments.iter().skip(1)).env(PURGE_DELAY, PURGE_DELAY_MS).exec();
 }
 
-fn run_worker(arguments: Vec<String>) -> anyhow::Result<()> {
+fn run_worker(arguments: Vec<String>) -> Result<(), Fault> {
     let config = match config::read(arguments)? {
-        Request::Dump(text) => {
-            writeln!(stdout(), "{text}")?;
-            return Ok(());
-        }
+        Request::Dump(text) => return print(&format!("{text}\n")),
         Request::Run(config) => config,
     };
     let _telemetry = start_telemetry("lake-worker", config.log_format, &config.log_level)?;
@@ -85,18 +80,17 @@ fn run_worker(arguments: Vec<String>) -> anyhow::Result<()> {
     runtime(SERVICE_THREADS)?.block_on(Box::pin(serve(config)))
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
+async fn serve(config: Config) -> Result<(), Fault> {
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
     let program = Program::this_executable(config.log_format, config.log_level.clone())?;
     let mut worker = Worker::start(config, program).await?;
     let bound = &worker.bound;
-    let mut out = stdout().lock();
+    let mut lines = String::new();
     for (name, port) in [("grpc", bound.grpc_port), ("flight", bound.flight_port), ("http", bound.http_port)] {
-        writeln!(out, "listening {name} {}:{port}", bound.host)?;
+        lines.push_str(&format!("listening {name} {}:{port}\n", bound.host));
     }
-    out.flush()?;
-    drop(out);
+    print(&lines)?;
     let draining = worker.draining.clone();
     let failed = tokio::select! {
         fault = worker.failed() => Some(fault),
@@ -106,7 +100,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     };
     tracing::info!("stopping");
     worker.stop().await;
-    failed.map_or(Ok(()), |fault| Err(fault.into()))
+    failed.map_or(Ok(()), Err)
 }
 
 /// Until the worker may leave, or somebody does not want to wait for that. With the part that has failed meanwhile.
@@ -118,12 +112,12 @@ async fn drain(worker: &mut Worker, terminate: &mut Signal, interrupt: &mut Sign
     }
 }
 
-fn run_drain(arguments: Vec<String>) -> anyhow::Result<()> {
+fn run_drain(arguments: Vec<String>) -> Result<(), Fault> {
     let command = drain_command::read(arguments);
-    Ok(runtime(1)?.block_on(Box::pin(drain_command::run(&command, &mut stdout())))?)
+    runtime(1)?.block_on(Box::pin(drain_command::run(&command, &mut stdout())))
 }
 
-fn run_driver(arguments: Vec<String>) -> anyhow::Result<()> {
+fn run_driver(arguments: Vec<String>) -> Result<(), Fault> {
     let command = driver_mode::read(arguments)?;
     let _telemetry = start_telemetry("lake-driver", command.log_format, &command.log_level)?;
     let threads = std::thread::available_parallelism().map_or(SERVICE_THREADS, |cores| cores.get().clamp(1, 4));
@@ -132,10 +126,10 @@ fn run_driver(arguments: Vec<String>) -> anyhow::Result<()> {
     // A blocked file or network call must not hold up the end. Nor are threads detached, as a shutdown in the background
     // does: glibc 2.36 touches the stack of a thread that ends meanwhile, and a stack of this size is unmapped at once.
     std::mem::forget(runtime);
-    Ok(outcome?)
+    outcome
 }
 
-fn runtime(threads: usize) -> anyhow::Result<Runtime> {
+fn runtime(threads: usize) -> Result<Runtime, Fault> {
     Builder::new_multi_thread()
         .worker_threads(threads)
         .max_blocking_threads(FILE_THREADS)
@@ -143,9 +137,23 @@ fn runtime(threads: usize) -> anyhow::Result<Runtime> {
         .thread_stack_size(STACK_BYTES)
         .enable_all()
         .build()
-        .context("cannot start threads")
+        .map_err(|error| internal("cannot start threads", &error))
 }
 
 fn start_telemetry(service: &'static str, format: LogFormat, filter: &str) -> Result<Telemetry, Fault> {
     lake_telemetry::start(&Settings { service, format, filter })
+}
+
+fn listen(kind: SignalKind) -> Result<Signal, Fault> {
+    signal(kind).map_err(|error| internal("cannot listen for signals", &error))
+}
+
+fn print(text: &str) -> Result<(), Fault> {
+    let mut out = stdout().lock();
+    let printed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    printed.map_err(|error| internal("cannot write to stdout", &error))
+}
+
+fn internal(what: &str, error: &io::Error) -> Fault {
+    Fault::new(ErrorClass::Internal, "internal", format!("{what}: {error}"))
 }

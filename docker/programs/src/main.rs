@@ -19,8 +19,8 @@ fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     match called::of(arguments) {
         Called::As(Program::Master, arguments) => lake_master::program::main(arguments),
-        Called::As(Program::Worker, arguments) => lake_worker::program::main(words(&arguments)),
-        Called::As(Program::Submit, arguments) => lake_client::program::main(words(&arguments)),
+        Called::As(Program::Worker, arguments) => lake_worker::program::main(arguments),
+        Called::As(Program::Submit, arguments) => lake_client::program::main(arguments),
         Called::ForHelp => {
             println!("{USAGE}");
             ExitCode::SUCCESS
@@ -35,8 +35,4 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
-}
-
-fn words(arguments: &[OsString]) -> Vec<String> {
-    arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect()
 }
