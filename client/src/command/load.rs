@@ -1,7 +1,6 @@
 //! job.toml, with what the command line says about it, as a pipeline. Edge.
 
 use lake_job::{LoadOptions, Pipeline};
-use lake_proto::quantity::counted;
 use lake_proto::{ErrorClass, Fault};
 
 use crate::options::Options;
@@ -28,10 +27,7 @@ pub(super) fn pipeline(options: &Options) -> Result<Pipeline, Failed> {
         let class = errors.class();
         let mut faults: Vec<Fault> =
             errors.list().iter().map(|error| Fault::new(class, error.code.name(), error.without_code())).collect();
-        if errors.omitted() > 0 {
-            let message = format!("and {}", counted(errors.omitted(), "more error"));
-            faults.push(Fault::new(class, "omitted", message));
-        }
+        faults.extend(errors.remainder().map(|words| Fault::new(class, "omitted", words)));
         let first = if faults.is_empty() { Fault::from(errors) } else { faults.remove(0) };
         Failed::all(first, faults)
     })

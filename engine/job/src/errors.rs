@@ -230,6 +230,11 @@ impl Errors {
         }
     }
 
+    /// What is said of those beyond the limit; `None` when there are none.
+    pub fn remainder(&self) -> Option<String> {
+        (self.omitted > 0).then(|| format!("and {}", counted(self.omitted, "more error")))
+    }
+
     /// The code of the first error.
     pub fn code(&self) -> &'static str {
         self.list.first().map_or("invalid-job", |error| error.code.name())
@@ -244,10 +249,7 @@ impl fmt::Display for Errors {
             }
             fmt::Display::fmt(error, f)?;
         }
-        match self.omitted {
-            0 => Ok(()),
-            omitted => write!(f, "\nand {}", counted(omitted, "more error")),
-        }
+        self.remainder().map_or(Ok(()), |words| write!(f, "\n{words}"))
     }
 }
 
@@ -261,9 +263,7 @@ impl From<Errors> for Fault {
         for (index, error) in errors.list.iter().enumerate() {
             lines.push(if index == 0 { error.without_code() } else { error.to_string() });
         }
-        if errors.omitted > 0 {
-            lines.push(format!("and {}", counted(errors.omitted, "more error")));
-        }
+        lines.extend(errors.remainder());
         Self::new(class, code, lines.join("\n"))
     }
 }
