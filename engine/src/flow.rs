@@ -1,5 +1,5 @@
 //! What passes through the nodes that read and write stores: rows, bytes and time, as metrics with names that a worker
-//! looks for. Pure.
+//! looks for. Pure, but for the clock that `metered` looks at.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -44,15 +44,13 @@ fn crossed(node: &dyn ExecutionPlan, counter: &str) -> Option<Flow> {
 }
 
 /// The rows of a scan: counted, and the time that is spent in the stream, which is that of decoding them.
-pub(crate) struct Metered {
-    rows: SendableRecordBatchStream,
-    metrics: BaselineMetrics,
+pub(crate) fn metered(rows: SendableRecordBatchStream, metrics: BaselineMetrics) -> SendableRecordBatchStream {
+    Box::pin(Metered { rows, metrics })
 }
 
-impl Metered {
-    pub(crate) fn new(rows: SendableRecordBatchStream, metrics: BaselineMetrics) -> SendableRecordBatchStream {
-        Box::pin(Self { rows, metrics })
-    }
+struct Metered {
+    rows: SendableRecordBatchStream,
+    metrics: BaselineMetrics,
 }
 
 impl Stream for Metered {

@@ -29,8 +29,7 @@ use super::pieces::Piece;
 use super::reader::Reader;
 use crate::codec::{Expressions, WireNode};
 use crate::delta::wire;
-use crate::flow::{self, Metered};
-use crate::{EngineError, worklist};
+use crate::{EngineError, flow, worklist};
 
 /// Reads the data files named by its child's rows. Partition `i` reads the pieces of the child's partition `i`, so
 /// the child can be cut into tasks like any table in memory.
@@ -169,7 +168,7 @@ impl ExecutionPlan for DeltaFilesScanExec {
             .try_flatten()
             .map(move |batch| batch.and_then(|batch| layout.rename(&batch)));
         let rows = RecordBatchStreamAdapter::new(self.layout.output.clone(), rows);
-        Ok(Metered::new(Box::pin(rows), BaselineMetrics::new(&self.metrics, partition)))
+        Ok(flow::metered(Box::pin(rows), BaselineMetrics::new(&self.metrics, partition)))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {

@@ -30,10 +30,9 @@ use super::listing::display_name;
 use super::pieces::{Part, Piece};
 use super::text::{TextPlan, column_names};
 use super::{avro, json, parquet};
-use crate::flow::{self, Metered};
 use crate::malformed::{Malformed, Tally};
 use crate::stores::Stores;
-use crate::{EngineError, Result, worklist};
+use crate::{EngineError, Result, flow, worklist};
 
 /// Everything a scan is, but for its schema and predicate, which have their own encoding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -189,7 +188,7 @@ impl ExecutionPlan for FilesScanExec {
             .try_flatten();
         let batches = limited(batches.boxed(), self.scan.spec.fetch).map_err(DataFusionError::from);
         let batches = RecordBatchStreamAdapter::new(self.schema(), batches);
-        Ok(Metered::new(Box::pin(batches), BaselineMetrics::new(&self.metrics, partition)))
+        Ok(flow::metered(Box::pin(batches), BaselineMetrics::new(&self.metrics, partition)))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {

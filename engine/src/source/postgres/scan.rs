@@ -27,9 +27,8 @@ use super::ranges::Piece;
 use super::snapshot::Snapshot;
 use super::types::{Column, schema};
 use crate::codec::{Expressions, WireNode};
-use crate::flow::{self, Metered};
 use crate::stores::Stores;
-use crate::{EngineError, Result, worklist};
+use crate::{EngineError, Result, flow, worklist};
 
 /// All that a task needs to know, except its pieces. Names the connection, holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -161,7 +160,7 @@ impl ExecutionPlan for PostgresScanExec {
             Ok(batch.map(|batch| (batch, reader)))
         });
         let batches = RecordBatchStreamAdapter::new(self.schema(), batches);
-        Ok(Metered::new(Box::pin(batches), BaselineMetrics::new(&self.metrics, partition)))
+        Ok(flow::metered(Box::pin(batches), BaselineMetrics::new(&self.metrics, partition)))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
