@@ -162,6 +162,15 @@ mod tests {
     }
 
     #[test]
+    fn a_page_shows_the_same_characters_as_a_terminal_does_and_keeps_line_ends_and_tabs() {
+        for c in ('\0'..=char::MAX).filter(|c| !matches!(c, '\n' | '\r' | '\t')) {
+            let is_shown = escape(&c.to_string()).starts_with("\\u{");
+            assert_eq!(is_shown, lake_proto::visible::is_obeyed(c), "{}", c.escape_unicode());
+        }
+        assert_eq!(escape("\n\r\t"), "\n\r\t");
+    }
+
+    #[test]
     fn a_meter_of_nothing_is_empty_and_none_is_overfull() {
         assert!(meter(0, 0, "0 / 0").into_string().contains("<progress value=\"0\" max=\"1\" aria-hidden"));
         assert!(meter(9, 4, "9 / 4").into_string().contains("<progress value=\"4\" max=\"4\" aria-hidden"));

@@ -57,10 +57,11 @@ pub fn escape(text: &str) -> String {
     escaped
 }
 
+/// As `lake_proto::visible` has it, of which this crate knows nothing: it stands on no other.
 fn is_unseen(c: char) -> bool {
     let is_bidirectional =
         matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    c.is_control() || is_bidirectional
+    c.is_control() || is_bidirectional || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
 #[cfg(test)]
