@@ -39,7 +39,7 @@ pub struct Logs<'a> {
 /// The stream that is asked for by `stream`.
 ///
 /// # Errors
-/// When there is no stream of that name.
+/// When there is no stream of that name, or something else is asked for.
 pub fn stream_of(asked: &Asked) -> Result<&'static str, Bad> {
     asked.only(&["stream", "offset", "download"])?;
     asked.word("stream", &STREAMS)

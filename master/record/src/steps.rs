@@ -50,6 +50,7 @@ impl StepSources<'_> {
         let is_cancelled = |fault: &Fault| fault.class == ErrorClass::Cancelled;
         let with_it = if failure.is_some_and(is_cancelled) { "KILLED" } else { "FAILED" };
         let mut steps = self.steps();
+        // So says a driver of an older release of what was cancelled.
         for step in steps.iter_mut().filter(|step| step.state == "FAILED") {
             if step.failure.as_ref().is_some_and(is_cancelled) {
                 step.state = "KILLED".to_owned();

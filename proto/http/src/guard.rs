@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_class_has_the_status_that_is_documented() {
+    fn no_class_has_a_status_that_http_does_not_know() {
         for class in ErrorClass::ALL {
             assert_eq!(status_of(class).as_u16(), class.http_status(), "{class}");
         }

@@ -21,7 +21,7 @@ fn content_security(content_type: &str) -> &'static str {
     if content_type.starts_with("text/html") { PAGE_SECURITY } else { OTHER_SECURITY }
 }
 
-/// Puts them into an answer's headers, which say already of what type it is.
+/// Puts [`HARDENING`] and the policy of its type into an answer's headers, which say already of what type it is.
 pub(crate) fn forbid(headers: &mut HeaderMap) {
     for (name, value) in HARDENING {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
