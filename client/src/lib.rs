@@ -1,4 +1,5 @@
-//! The client: a library that talks to the masters ([`Client`]) and the program `lake-submit` ([`program`], [`run`]). Edge.
+//! The client: a library that talks to the masters ([`Client`]) and the program `lake-submit` ([`program`], [`run`]).
+//! Edge.
 //!
 //! Rooms: [`client`] (calls, retries, following a submission), [`options`] and [`spark`] (the command line and
 //! Spark's spelling of it), [`command`] (one file per verb), [`view`] (progress on a terminal and as lines),

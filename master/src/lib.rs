@@ -1,8 +1,9 @@
 //! The master daemon: accepts submissions, keeps them in a replicated log, places drivers, hosts the scheduler, shows
 //! it all.
 //!
-//! Lives here: the leader loop, effects, gRPC services, pages, APIs, records of applications and their history. Never here:
-//! what commands mean (`lake-master-core`), plans and tasks (`lake-scheduler`). Edge.
+//! Lives here: the leader loop, effects, gRPC services, pages, APIs, records of applications and their history, how the
+//! cluster is used, logs that workers send, the program. Never here: what commands mean (`lake-master-core`), plans and
+//! tasks (`lake-scheduler`). Edge.
 #![warn(missing_docs)]
 
 mod at_leader;

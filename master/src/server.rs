@@ -42,32 +42,11 @@ pub struct Server {
     servers: JoinSet<Result<(), Fault>>,
 }
 
-/// What this master runs with, as it is told: with the ports that were bound where any was asked for, and what the
-/// environment says beside the settings.
-fn told_settings(config: &Config, ports: Ports, rest: Option<SocketAddr>) -> Vec<Setting> {
-    let mut settings: Vec<Setting> = config.effective.iter().cloned().map(Into::into).collect();
-    for setting in &mut settings {
-        let port = match setting.key.as_str() {
-            "port" => Some(ports.grpc),
-            "webui_port" => Some(ports.http),
-            "rest_port" => rest.map(|address| address.port()),
-            _ => None,
-        };
-        if let Some(port) = port {
-            setting.value = port.to_string();
-        }
-    }
-    for (key, value) in lake_telemetry::environment::shown() {
-        settings.push(Setting { key, value: format!("{value:?}"), origin: "environment".to_owned() });
-    }
-    settings
-}
-
 /// Binds, recovers the state, serves. A master without others answers when it leads, one of a group at once.
 ///
 /// # Errors
-/// `invalid-job` for a host that is not known, or that is not where --peers lists this master, `resource` for a port or directory in use, `internal` for a damaged
-/// log.
+/// `invalid-job` for a host that is not known, or that is not where --peers lists this master, `resource` for a port or
+/// directory in use, `internal` for a damaged log.
 pub async fn start(config: &Config) -> Result<Server, Fault> {
     let grpc = bind(config, config.port, "--port").await?;
     let http = bind(config, config.webui_port, "--webui-port").await?;
@@ -129,6 +108,27 @@ pub async fn start(config: &Config) -> Result<Server, Fault> {
         server.wait_for_leadership().await?;
     }
     Ok(server)
+}
+
+/// What this master runs with, as it is told: with the ports that were bound where any was asked for, and what the
+/// environment says beside the settings.
+fn told_settings(config: &Config, ports: Ports, rest: Option<SocketAddr>) -> Vec<Setting> {
+    let mut settings: Vec<Setting> = config.effective.iter().cloned().map(Into::into).collect();
+    for setting in &mut settings {
+        let port = match setting.key.as_str() {
+            "port" => Some(ports.grpc),
+            "webui_port" => Some(ports.http),
+            "rest_port" => rest.map(|address| address.port()),
+            _ => None,
+        };
+        if let Some(port) = port {
+            setting.value = port.to_string();
+        }
+    }
+    for (key, value) in lake_telemetry::environment::shown() {
+        settings.push(Setting { key, value: format!("{value:?}"), origin: "environment".to_owned() });
+    }
+    settings
 }
 
 /// Founds or joins the group, which may take until the other masters are there.

@@ -4,8 +4,8 @@
 //! Rooms: [`process`] (starting and ending programs), [`cluster`] (workers and their [`masters`]), [`submit`] (`lake-submit`),
 //! [`postgres`], [`s3`], [`proxy`] (connections that break), [`oracle`] (reading tables back with Python's deltalake),
 //! [`http`] (our web pages), [`browser`] (the same with a real browser), [`schema`] (whether JSON fits a schema),
-//! [`collector`] (what is told to others), [`fixture`] (input files and jobs), [`gated`] (a job that
-//! stops in its middle), [`history`] (history files).
+//! [`collector`] (what is told to others), [`fixture`] (input files and jobs), [`gated`] (a job that stops in its middle),
+//! [`history`] (history files).
 //! Never here: mocks of our own daemons, sleeps; [`wait_for`] waits for conditions.
 
 pub mod browser;

@@ -6,9 +6,8 @@
 //! [`flight`] (shuffle files and results to readers), [`fence`] (which drivers were replaced), [`drivers`] (child
 //! processes), [`logs`] (their output, to masters), [`workdir`] (what lies on disk and when it goes), [`http`] (page,
 //! health, metrics), [`drain`] (leaving when nothing here is needed), [`driver_mode`] (`lake-worker driver …`, the
-//! child's side), [`drain_command`] (`lake-worker drain …`, the operator's side), [`program`] (which of
-//! them is run). Never here: planning, commits,
-//! decisions about placement.
+//! child's side), [`drain_command`] (`lake-worker drain …`, the operator's side), [`program`] (which of them is run).
+//! Never here: planning, commits, decisions about placement.
 
 pub mod config;
 pub mod daemon;

@@ -1,4 +1,5 @@
-//! What tasks tell of themselves: rows and bytes that they read and wrote, and the time it took, against what is in the table.
+//! What tasks tell of themselves: rows and bytes that they read and wrote, and the time it took, against what is in the
+//! table.
 
 use std::fs;
 use std::path::Path;
@@ -7,6 +8,7 @@ use anyhow::{Context, Result};
 use lake_tests::cluster::Cluster;
 use lake_tests::fixture::{Workspace, numbers_csv};
 use lake_tests::http::get;
+use lake_tests::submit::app_id;
 use lake_tests::{DEADLINE, wait_for};
 use serde_json::{Value, json};
 
@@ -73,7 +75,7 @@ fn a_task_that_writes_a_table_tells_what_it_wrote_and_what_it_read() -> Result<(
     let job = workspace.job("figures", JOB)?;
     let id = cluster.submit_detached(|submit| submit.arg(&job))?;
     let status = cluster.wait_finished(&id)?;
-    let app = status.get("app_id").and_then(Value::as_str).context("no app_id")?;
+    let app = app_id(&status)?;
     let address = cluster.masters.http_address(0)?;
     let root = format!("/api/v1/applications/{app}");
 
