@@ -44,7 +44,11 @@ fn shown_value(name: &str, value: &str) -> String {
     if SECRET.iter().any(|part| name.contains(part)) && !name.ends_with("_FILE") {
         return HIDDEN.to_owned();
     }
-    match Url::parse(value) {
+    // A document, as OpenLineage's transport is one, may have a key anywhere in it.
+    if value.trim_start().starts_with('{') {
+        return HIDDEN.to_owned();
+    }
+    let shown = match Url::parse(value) {
         Ok(mut url) if url.has_host() => {
             // None of them fails on a URL with a host. What is behind the `?` may be a key.
             let _ = url.set_username("");
@@ -53,7 +57,9 @@ fn shown_value(name: &str, value: &str) -> String {
             url.to_string()
         }
         Ok(_) | Err(_) => value.to_owned(),
-    }
+    };
+    // Several URLs, or something else that may have a password before a host.
+    if shown.contains('@') { HIDDEN.to_owned() } else { shown }
 }
 
 #[cfg(test)]
@@ -70,6 +76,8 @@ mod tests {
             ("LAKE_OPENLINEAGE_API_KEY", "hidden4"),
             ("LAKE_OPENLINEAGE_API_KEY_FILE", "/run/secrets/marquez"),
             ("OPENLINEAGE_NAMESPACE", ""),
+            ("OPENLINEAGE__TRANSPORT", " {\"type\": \"http\", \"auth\": {\"apiKey\": \"hidden7\"}}"),
+            ("OPENLINEAGE_URLS", "http://ann:hidden8@m,http://ann:hidden9@n"),
             ("AWS_ENDPOINT_URL", "http://s3:9000"),
             ("AWS_ACCESS_KEY_ID", "hidden5"),
             ("AWS_SESSION_TOKEN", "hidden6"),
@@ -80,6 +88,8 @@ mod tests {
             ("AWS_ENDPOINT_URL", "http://s3:9000/"),
             ("LAKE_OPENLINEAGE_API_KEY", HIDDEN),
             ("LAKE_OPENLINEAGE_API_KEY_FILE", "/run/secrets/marquez"),
+            ("OPENLINEAGE_URLS", HIDDEN),
+            ("OPENLINEAGE__TRANSPORT", HIDDEN),
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://otel:4318/"),
             ("OTEL_EXPORTER_OTLP_HEADERS", HIDDEN),
             ("OTEL_SERVICE_NAME", "orders"),
