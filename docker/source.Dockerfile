@@ -25,7 +25,7 @@ RUN find . -type f -name '*.rs' ! -name lib.rs ! -name main.rs ! -name build.rs 
 # The dependencies take nearly all of the time. This layer lasts as long as the one above.
 FROM tools AS dependencies
 COPY --from=manifests /build /build
-RUN cargo build --release --locked -p lake-master -p lake-worker -p lake-client
+RUN cargo build --release --locked -p lake
 
 FROM tools AS build
 COPY --from=dependencies /usr/local/cargo/registry /usr/local/cargo/registry
@@ -33,9 +33,9 @@ COPY --from=dependencies /build/target /build/target
 COPY . .
 # What stood in for our sources was compiled after they were written, and cargo goes by the time.
 RUN find . -path ./target -prune -o -name '*.rs' -exec touch {} + \
-    && cargo build --release --locked --offline -p lake-master -p lake-worker -p lake-client \
-    && install -D -s -t /lake/usr/local/bin target/release/lake-master target/release/lake-worker target/release/lake-submit \
-    && ln -s lake-submit /lake/usr/local/bin/spark-submit \
+    && cargo build --release --locked --offline -p lake \
+    && install -D -s -t /lake/usr/local/bin target/release/lake \
+    && for name in lake-master lake-worker lake-submit spark-submit; do ln -s lake "/lake/usr/local/bin/$name"; done \
     && install -d /lake/usr/share/doc/lake \
     && scripts/sbom >/lake/usr/share/doc/lake/sbom.spdx.json
 

@@ -37,6 +37,21 @@ def free_port():
         return free.getsockname()[1]
 
 
+def memory_mb(pid):
+    """What a process has in memory, and its part of it where what it shares is divided among those that share it."""
+    sizes = {}
+    for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
+        name, _, rest = line.partition(":")
+        sizes[name] = int(rest.split()[0]) / 1024
+    return {"resident": sizes["Rss"], "proportional": sizes["Pss"]}
+
+
+def cpu_seconds(pid):
+    """What a process, or `self`, has used, with its children that have ended."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
 class Daemon:
     """A process that says where it listens; ended by its id."""
 

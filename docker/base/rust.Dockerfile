@@ -4,4 +4,6 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates gcc libc6-dev \
     && rm -rf /var/lib/apt/lists/*
 COPY toolchain /usr/local
+COPY ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY config.toml /usr/local/cargo/config.toml
 ENV CARGO_HOME=/usr/local/cargo

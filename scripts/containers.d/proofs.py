@@ -16,6 +16,8 @@ CUSTOMERS_BY_COUNTRY = """
     WHERE lower(trim(email)) LIKE '%_@_%'
     GROUP BY 1
 """
+# What the runtime image may be, with its programs stripped, as scripts/image always has them.
+IMAGE_LIMIT_MB = 250
 # Steps one after another, each a join of some millions of pairs: long enough for something to happen in the middle.
 STEPS = 8
 LONG_JOB = """
@@ -66,12 +68,17 @@ def build_images(stack):
     answer = stack.script("image", stack.programs)
     for program in ("lake-master", "lake-worker", "lake-submit", "spark-submit"):
         run("docker", "run", "--rm", "--read-only", "--network", "none", stack.environment["LAKE_IMAGE"], program, "--version")
+    for name in ("master", "worker", "submit"):
+        run("docker", "run", "--rm", "--read-only", "--network", "none", stack.environment["LAKE_IMAGE"], "lake", name, "--version")
     who = run("docker", "run", "--rm", stack.environment["LAKE_IMAGE"], "id", "-u").stdout.strip()
     expect("user of the image", who, "10001")
     bill = run("docker", "run", "--rm", stack.environment["LAKE_IMAGE"], "cat", "/usr/share/doc/lake/sbom.spdx.json").stdout
     packages = {package["name"] for package in json.loads(bill)["packages"]}
-    if not {"lake-master", "lake-worker", "lake-client", "datafusion", "deltalake-core", "tokio"} <= packages:
+    if not {"lake", "lake-master", "lake-worker", "lake-client", "datafusion", "deltalake-core", "tokio"} <= packages:
         raise SystemExit(f"the bill of materials lacks programs or their largest parts: it has {len(packages)} packages")
+    size = int(run("docker", "image", "inspect", "--format", "{{.Size}}", stack.environment["LAKE_IMAGE"]).stdout) / 1e6
+    if size > IMAGE_LIMIT_MB:
+        raise SystemExit(f"the runtime image has {size:.0f} MB: expected at most {IMAGE_LIMIT_MB} MB\n{answer.stdout}")
     return [f"bases {made:.0f} s", *answer.stdout.splitlines()[:-1]]
 
 

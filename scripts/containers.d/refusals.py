@@ -11,6 +11,7 @@ def refuse_bad_settings(stack):
     image = stack.environment["LAKE_IMAGE"]
     cases = [
         (2, "LAKE_MASTER=lake://", ["lake-worker"], []),
+        (2, "LAKE_MASTER=lake://", ["lake", "worker"], []),
         (2, "LAKE_WORKER_MEMORY=8g", ["lake-worker"], ["LAKE_MASTER=lake://m:1", "LAKE_WORKER_MEMORY=lots"]),
         (5, "LAKE_WORKER_MEMORY=", ["lake-worker"], ["LAKE_MASTER=lake://m:1", "LAKE_WORKER_MEMORY=1000t"]),
         # The root is read-only, and no volume is mounted.
