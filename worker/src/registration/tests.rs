@@ -502,10 +502,19 @@ async fn the_page_answers_and_readiness_follows_the_registration() {
     .await;
     let page = get(port, "/").await;
     assert!(page.contains("worker-1") && page.contains("default-src 'none'"), "{page}");
+    assert!(page.contains("href=\"http://127.0.0.1:8080/\""), "no link to the master's pages: {page}");
     assert!(get(port, "/metrics").await.contains("lake_worker_registered 1"));
     assert!(get(port, "/logs/driver-1/stdout").await.contains("404 Not Found"));
     assert!(get(port, "/logs/..%2f..%2fetc/stdout").await.contains("400 Bad Request"));
     in_time(cluster.worker.stop()).await;
+}
+
+#[test]
+fn the_pages_of_a_master_are_at_its_host_and_the_port_that_it_has_told() {
+    let expected = |url: &str| Some(url.to_owned());
+    assert_eq!(pages_of("m1:7077", 8080), expected("http://m1:8080/"));
+    assert_eq!(pages_of("[::1]:7077", 8080), expected("http://[::1]:8080/"));
+    assert_eq!(pages_of("m1:7077", 0), None, "a master of an older release tells none");
 }
 
 async fn get(port: u16, path: &str) -> String {
