@@ -62,7 +62,7 @@ pub(super) async fn execute(run: &Run, index: usize) -> Result<StepRecord> {
             Box::pin(commit).instrument(span).await
         }
         Err(error) => {
-            // No record of the step will tell it.
+            // The step gets no record, which would tell them.
             run.detail(index, |details| details.expectations = expectations::results(table, &rows.written));
             Err(error)
         }

@@ -41,8 +41,8 @@ pub struct Reading<'a> {
     pub read: &'a ReadRecord,
 }
 
-/// Every table by name and location, in that order: what is called otherwise elsewhere is another one. Locations are
-/// without a slash at their end, and may be empty.
+/// Every table, ordered by name and location: another name or another place is another table. Locations are without a
+/// slash at their end, and may be empty.
 pub fn stories(runs: &Runs) -> Vec<Story<'_>> {
     let mut stories: BTreeMap<(&str, &str), Story<'_>> = BTreeMap::new();
     for (run, steps) in runs {
@@ -81,7 +81,7 @@ pub fn stories_by_location(runs: &Runs) -> BTreeMap<&str, Story<'_>> {
     stories
 }
 
-/// A location as [`stories`] has it.
+/// A location without a slash at its end, as [`stories`] has it.
 pub fn without_slash(location: &str) -> &str {
     location.strip_suffix('/').unwrap_or(location)
 }

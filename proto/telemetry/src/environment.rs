@@ -40,7 +40,7 @@ fn chosen(all: impl Iterator<Item = (String, String)>) -> Vec<(String, String)> 
 }
 
 fn shown_value(name: &str, value: &str) -> String {
-    // Where a secret is is none.
+    // The place of a secret is no secret.
     if SECRET.iter().any(|part| name.contains(part)) && !name.ends_with("_FILE") {
         return HIDDEN.to_owned();
     }
