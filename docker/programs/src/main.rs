@@ -30,7 +30,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Called::Wrongly(found) => {
-            eprintln!("error[invalid-job/arguments]: '{found}' is no program\n{USAGE}");
+            eprintln!("error[invalid-job/usage]: '{found}' is no program\n{USAGE}");
             // What every program says to arguments that it does not know.
             ExitCode::from(2)
         }
