@@ -20,7 +20,7 @@ metrics! {
     TASKS = Counter "lake_worker_tasks_total" ["outcome"] "Task attempts that ended";
     TASK_SECONDS = Histogram "lake_worker_task_duration_seconds" ["outcome"] "Time of task attempts by how they ended";
     TASK_FAILURES = Counter "lake_worker_task_failures_total" ["class"] "Task attempts that failed, by class of error";
-    ROWS = Counter "lake_worker_output_rows_total" [] "Rows that task attempts gave which are done";
+    ROWS = Counter "lake_worker_output_rows_total" [] "Rows that task attempts which are done gave, or wrote into a table";
     QUERIES = Gauge "lake_worker_queries" [] "Queries that it may get tasks of, or has files of";
     STATUSES_WAITING = Gauge "lake_worker_statuses_waiting" [] "Ends of tasks and drivers that no master has acknowledged yet";
     DRIVERS_RUNNING = Gauge "lake_worker_drivers_running" [] "Driver processes that run now";
