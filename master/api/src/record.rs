@@ -20,8 +20,11 @@ use crate::parameter::{Kind, Page, Parameter, Query};
 const MOST: usize = 1_000;
 
 /// States of applications.
-pub const STATUS: Parameter =
-    Parameter { name: "status", kind: Kind::Text, about: "Spark's names of states, separated by commas, in any case." };
+pub const STATUS: Parameter = Parameter {
+    name: "status",
+    kind: Kind::Words(&["SUBMITTED", "RUNNING", "RELAUNCHING", "FINISHED", "FAILED", "KILLED", "ERROR"]),
+    about: "States.",
+};
 
 /// Part of a name.
 pub const TEXT: Parameter =
@@ -71,11 +74,10 @@ pub struct Recorded(pub Arc<ApplicationRecord>);
 /// Which applications are asked for, and which part of them.
 ///
 /// # Errors
-/// `invalid-job/parameter` for a page that is none.
+/// `invalid-job/parameter` for a page or a state that is none.
 pub fn wanted(query: &Query) -> Result<(SummaryFilter, Page), Fault> {
     let page = query.page_of(&LIMIT)?;
-    let states = query.text(&STATUS).into_iter().flat_map(|list| list.split(','));
-    let states = states.map(|state| state.trim().to_ascii_uppercase()).collect();
+    let states = query.words(&STATUS)?.into_iter().map(str::to_ascii_uppercase).collect();
     let filter = SummaryFilter { states, text: query.text(&TEXT).unwrap_or_default().to_owned() };
     Ok((filter, Page { limit: page.limit.min(MOST), ..page }))
 }
@@ -148,7 +150,9 @@ mod tests {
         assert_eq!((filter.states, filter.text.as_str()), (vec!["KILLED".to_owned(), "FAILED".to_owned()], "shop"));
         assert_eq!(page, Page { offset: 3, limit: MOST });
         assert_eq!(of("limit=0").unwrap().1.limit, 0);
-        assert_eq!(of("limit=many").unwrap_err().code, "parameter");
+        for refused in ["limit=many", "status=typo"] {
+            assert_eq!(of(refused).unwrap_err().code, "parameter", "{refused}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lake_proto::Fault;
-use lake_record::story::{Reading, Runs, Story, stories_by_location};
+use lake_record::story::{Reading, Runs, Story, stories_by_location, without_slash};
 use lake_record::{ApplicationSummary, SIZE_BUCKETS, StepRecord};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -136,7 +136,7 @@ pub fn list(runs: &Runs, query: &Query) -> Result<Part<Table>, Fault> {
 /// `not-found/no-such-table`; `invalid-job/parameter` for a page that is none.
 pub fn find(runs: &Runs, name: &str, query: &Query) -> Result<TableDetail, Fault> {
     let page = query.page()?;
-    let (location, known) = (query.text(&LOCATION), stories_by_location(runs));
+    let (location, known) = (query.text(&LOCATION).map(without_slash), stories_by_location(runs));
     let named: Vec<&Story<'_>> = known.values().filter(|table| table.name == name).collect();
     let wanted = named.iter().filter(|table| location.is_none_or(|location| table.location == location));
     let found = wanted.max_by_key(|table| table.last().map(|after| after.committed_at_ms));

@@ -671,7 +671,7 @@ fn files_are_read_from_disk_within_limits() {
 
     let fault = Fault::from(load(Path::new("none.toml"), &options).unwrap_err());
     assert_eq!((fault.class, fault.code.as_str()), (ErrorClass::NotFound, "job-file"));
-    assert_eq!(fault.message, "none.toml: error[job-file]: there is no such file");
+    assert_eq!(fault.message, "none.toml: there is no such file");
 
     write("big.toml", &vec![b'#'; 10 << 20]);
     let errors = load(Path::new("big.toml"), &options).unwrap_err();
