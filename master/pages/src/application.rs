@@ -134,7 +134,7 @@ impl Application<'_> {
         tiles(vec![
             (ran, "duration".to_owned()),
             (format!("{done} / {planned}"), "steps done".to_owned()),
-            (count(sum(|step| step.rows_in)), "rows before checks".to_owned()),
+            (count(sum(|step| step.rows_in)), "rows checked".to_owned()),
             (count(sum(|step| step.rows_out)), "rows written".to_owned()),
             (bytes(sum(|step| step.bytes_out)), "written".to_owned()),
             (count(sum(StepRecord::violations)), "violations".to_owned()),

@@ -132,6 +132,9 @@ fn take_progress(step: &mut StepRecord, progress: &v1::StepProgress) {
     }
     if step.expectations.is_empty() {
         step.expectations = details.expectations.iter().map(Into::into).collect();
+        // Of a step that a violated expectation has failed, nothing else tells how many there were.
+        let checked = details.expectations.iter().filter_map(|found| found.checked).max();
+        step.rows_in = step.rows_in.max(checked.unwrap_or(0));
     }
 }
 

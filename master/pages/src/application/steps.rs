@@ -17,7 +17,7 @@ pub(super) fn steps(application: &Application<'_>) -> Html {
     let columns = [
         Text("Table"),
         Text("State"),
-        Number("Rows before checks"),
+        Number("Rows checked"),
         Number("Rows out"),
         Number("Bytes"),
         Number("Files"),

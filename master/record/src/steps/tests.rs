@@ -146,6 +146,7 @@ fn what_the_expectations_of_a_failed_step_found_is_told() {
     let steps = StepSources { progress: &[failed], ..StepSources::default() }.steps();
     let [found] = steps[0].expectations.as_slice() else { panic!("{:?}", steps[0]) };
     assert_eq!((found.action.as_str(), found.violations, found.checked), ("fail", 2, Some(10)));
+    assert_eq!((steps[0].rows_in, steps[0].rows_out), (10, 0));
 }
 
 #[test]
