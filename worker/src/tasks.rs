@@ -262,7 +262,7 @@ impl Tasks {
                 task: entry.task.clone(),
                 app_id: entry.app_id.clone(),
                 cores: entry.cores,
-                metrics: metrics(&entry.counters, entry.started, TaskMetrics::default()),
+                metrics: metrics(&entry.counters, entry.started, so_far(&entry.counters)),
                 is_stopping: entry.token.is_cancelled(),
             })
             .collect()
@@ -350,6 +350,11 @@ const fn pool_bytes(memory_bytes: u64) -> u64 {
 
 fn status(task: &TaskRef, outcome: Outcome, metrics: TaskMetrics) -> TaskStatus {
     TaskStatus { seq: 0, task: Some(task.clone()), outcome: Some(outcome), metrics: Some(metrics) }
+}
+
+/// What the attempt's plan has read and written so far.
+fn so_far(counters: &Counters) -> TaskMetrics {
+    counters.plan().as_ref().map(operators::crossings).unwrap_or_default()
 }
 
 /// What the attempt's streams have counted, together with what its plan has `told`: either counts, never both.

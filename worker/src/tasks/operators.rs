@@ -23,6 +23,28 @@ pub(super) fn figures(plan: &Arc<dyn ExecutionPlan>) -> TaskMetrics {
     figures
 }
 
+/// What the scans of the plan have read and what it has written into a table, so far: of a plan that runs, too.
+pub(super) fn crossings(plan: &Arc<dyn ExecutionPlan>) -> TaskMetrics {
+    let mut figures = TaskMetrics::default();
+    let mut open = vec![plan];
+    while let Some(node) = open.pop() {
+        cross(node, &mut figures);
+        open.extend(node.children());
+    }
+    figures
+}
+
+fn cross(node: &Arc<dyn ExecutionPlan>, figures: &mut TaskMetrics) {
+    if let Some(read) = flow::read(node.as_ref()) {
+        figures.input_rows = figures.input_rows.saturating_add(read.rows);
+        figures.input_bytes = figures.input_bytes.saturating_add(read.bytes);
+    }
+    if let Some(written) = flow::written(node.as_ref()) {
+        figures.rows = figures.rows.saturating_add(written.rows);
+        figures.bytes = figures.bytes.saturating_add(written.bytes);
+    }
+}
+
 fn collect(plan: &Arc<dyn ExecutionPlan>, figures: &mut TaskMetrics) {
     if brake::is_one(plan) {
         plan.children().into_iter().for_each(|child| collect(child, figures));
@@ -41,14 +63,7 @@ fn collect(plan: &Arc<dyn ExecutionPlan>, figures: &mut TaskMetrics) {
         figures.shuffle_read_rows = figures.shuffle_read_rows.saturating_add(operator.output_rows);
         figures.shuffle_read_bytes = figures.shuffle_read_bytes.saturating_add(number(decoded));
     }
-    if let Some(read) = flow::read(plan.as_ref()) {
-        figures.input_rows = figures.input_rows.saturating_add(read.rows);
-        figures.input_bytes = figures.input_bytes.saturating_add(read.bytes);
-    }
-    if let Some(written) = flow::written(plan.as_ref()) {
-        figures.rows = figures.rows.saturating_add(written.rows);
-        figures.bytes = figures.bytes.saturating_add(written.bytes);
-    }
+    cross(plan, figures);
     figures.spilled_bytes = figures.spilled_bytes.saturating_add(operator.spilled_bytes);
     if figures.operators.len() <= MOST_OPERATORS {
         figures.operators.push(operator);

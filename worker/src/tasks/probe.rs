@@ -11,7 +11,7 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
 
 use arrow::array::RecordBatch;
@@ -32,6 +32,8 @@ use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOw
 pub(super) struct Counters {
     rows: AtomicU64,
     bytes: AtomicU64,
+    // The plan below the probe, once it runs. It is not kept alive: what it holds is freed when the attempt ends.
+    plan: Mutex<Option<Weak<dyn ExecutionPlan>>>,
 }
 
 impl Counters {
@@ -43,6 +45,15 @@ impl Counters {
     /// Their bytes in memory.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// The plan that runs.
+    pub(super) fn plan(&self) -> Option<Arc<dyn ExecutionPlan>> {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.upgrade()
+    }
+
+    fn follow(&self, plan: &Arc<dyn ExecutionPlan>) {
+        *self.plan.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::downgrade(plan));
     }
 
     fn add(&self, batch: &RecordBatch) {
@@ -82,6 +93,7 @@ impl Watch {
 
     fn executes(&self, plan: &Arc<dyn ExecutionPlan>) {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| Arc::clone(plan));
+        self.counters.follow(plan);
     }
 
     fn note(&self, error: DataFusionError) -> DataFusionError {

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::align::Alignment;
 use super::checks::{Checks, not_null};
-use super::outcome::{SCHEMA, answer, rows_of};
+use super::outcome::{SCHEMA, answer};
 use super::sink::Sink;
 use super::{Check, CheckKind, Target, WriteSpec};
 use crate::codec::{Expressions, WireNode};
@@ -133,7 +133,7 @@ struct Task {
     target: Target,
     /// Whose scans have counted what did not parse.
     input: Arc<dyn ExecutionPlan>,
-    /// Rows are those in files: what people ask of a write, while its answer is for the driver alone.
+    /// Rows are those that went into files so far: what people ask of a write, while its answer is for the driver alone.
     metrics: BaselineMetrics,
     written_bytes: Count,
 }
@@ -158,7 +158,6 @@ impl Task {
             self.sink.close().await?
         };
         for add in &adds {
-            self.metrics.record_output(usize::try_from(rows_of(add)).unwrap_or(usize::MAX));
             self.written_bytes.add(usize::try_from(add.size).unwrap_or(0));
         }
         answer(&adds, received, &self.checks, &malformed::found(&self.input))
@@ -171,7 +170,9 @@ impl Task {
             return Ok(());
         }
         not_null(&kept, &self.target.schema, self.target.location.as_str())?;
-        self.sink.write(&kept).await
+        self.sink.write(&kept).await?;
+        self.metrics.record_output(kept.num_rows());
+        Ok(())
     }
 }
 

@@ -101,8 +101,7 @@ fn signed(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// Rows of a new file.
-pub(super) fn rows_of(add: &Add) -> u64 {
+fn rows_of(add: &Add) -> u64 {
     let stats: Option<serde_json::Value> = add.stats.as_deref().and_then(|text| serde_json::from_str(text).ok());
     stats.and_then(|stats| stats.get("numRecords")?.as_u64()).unwrap_or(0)
 }
