@@ -88,7 +88,7 @@ fn committed(record: &StepRecord) -> String {
 
 fn violations(result: &ExpectationResult) -> String {
     let fate = match result.action.as_str() {
-        "warn" => "kept",
+        "warn" => "flagged",
         "drop" => "dropped",
         _ => "violated",
     };

@@ -10,7 +10,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::prelude::SessionContext;
 use lake_job::{Expectation, ExpectationAction, Origin, ParseMode, Table, WriteMode};
 use lake_proto::ErrorClass;
-use lake_proto::quantity::counted;
+use lake_proto::quantity::{count, counted};
 use lake_proto::v1::ExpectationResult;
 
 use crate::delta::replace::gives_other_answers;
@@ -126,11 +126,10 @@ pub(super) fn at(origin: Option<&Origin>, error: EngineError) -> EngineError {
 
 /// How often each expectation was violated, for people, and how many records of its sources did not parse.
 pub(super) fn results(table: &Table, written: &Written) -> Vec<ExpectationResult> {
-    let result = |expectation: &Expectation| ExpectationResult {
-        name: expectation.name.clone(),
-        action: expectation.action.name().to_owned(),
-        violations: violations(written, &expectation.name),
-        checked: Some(written.input_rows),
+    let result = |expectation: &Expectation| {
+        let (violations, checked) = found(written, &expectation.name);
+        let (name, action) = (expectation.name.clone(), expectation.action.name().to_owned());
+        ExpectationResult { name, action, violations, checked: Some(checked) }
     };
     let malformed = written.malformed.iter().filter(|source| source.records() > 0).map(malformed_result);
     table.expectations.iter().map(result).chain(malformed).collect()
@@ -157,12 +156,12 @@ fn malformed_result(source: &Malformed) -> ExpectationResult {
 /// `data-quality` (code `expectation`) naming every violated expectation with action `fail`.
 pub(super) fn enforce(table: &Table, written: &Written) -> Result<()> {
     let failing = |expectation: &&Expectation| {
-        expectation.action == ExpectationAction::Fail && violations(written, &expectation.name) > 0
+        expectation.action == ExpectationAction::Fail && found(written, &expectation.name).0 > 0
     };
     let say = |expectation: &Expectation| {
         let (name, check) = (&expectation.name, &expectation.check);
-        let (violations, rows) = (violations(written, name), counted(written.input_rows, "row"));
-        format!("expectation '{name}' ({check}) is violated by {violations} of {rows}")
+        let (violations, checked) = found(written, name);
+        format!("expectation '{name}' ({check}) is violated by {} of {}", count(violations), counted(checked, "row"))
     };
     let failed: Vec<String> = table.expectations.iter().filter(failing).map(say).collect();
     if failed.is_empty() {
@@ -172,8 +171,10 @@ pub(super) fn enforce(table: &Table, written: &Written) -> Result<()> {
     Err(EngineError::new(ErrorClass::DataQuality, "expectation", message))
 }
 
-fn violations(written: &Written, name: &str) -> u64 {
-    written.expectations.iter().filter(|count| count.name == name).map(|count| count.violations).sum()
+/// Rows that violate the expectation, and rows that it was evaluated on.
+fn found(written: &Written, name: &str) -> (u64, u64) {
+    let of_it = written.expectations.iter().filter(|count| count.name == name);
+    of_it.fold((0, 0), |(violations, checked), count| (violations + count.violations, checked + count.checked))
 }
 
 #[cfg(test)]
@@ -282,7 +283,8 @@ mod tests {
             mode,
             pieces: [("a.csv 0".to_owned(), records)].into(),
         };
-        let count = ExpectationCount { name: "positive".to_owned(), action: CheckKind::Drop, violations: 4 };
+        let count =
+            ExpectationCount { name: "positive".to_owned(), action: CheckKind::Drop, checked: 9, violations: 4 };
         let written = Written {
             expectations: vec![count],
             malformed: vec![

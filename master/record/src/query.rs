@@ -151,7 +151,7 @@ pub struct AttemptTotals {
     pub spilled_bytes: u64,
     /// Rows it read of other stages.
     pub shuffle_read_rows: u64,
-    /// Bytes it read of other stages; 0 where the readers do not count them.
+    /// Bytes of the shuffle files of other stages that it read, as they were written.
     pub shuffle_read_bytes: u64,
     /// Rows in its shuffle files.
     pub shuffle_write_rows: u64,

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use ballista_core::execution_plans::ShuffleReaderExec;
+use ballista_core::serde::protobuf::PartitionStats;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::MetricsSet;
 use lake_engine::flow;
@@ -58,10 +60,9 @@ fn collect(plan: &Arc<dyn ExecutionPlan>, figures: &mut TaskMetrics) {
         spilled_bytes: spilled_bytes(&metrics),
         spills: number(metrics.spill_count()),
     };
-    if operator.name.contains("ShuffleReader") {
-        let decoded = metrics.sum_by_name("decoded_bytes").map(|bytes| bytes.as_usize());
+    if let Some(reader) = plan.downcast_ref::<ShuffleReaderExec>() {
         figures.shuffle_read_rows = figures.shuffle_read_rows.saturating_add(operator.output_rows);
-        figures.shuffle_read_bytes = figures.shuffle_read_bytes.saturating_add(number(decoded));
+        figures.shuffle_read_bytes = figures.shuffle_read_bytes.saturating_add(file_bytes(reader));
     }
     cross(plan, figures);
     figures.spilled_bytes = figures.spilled_bytes.saturating_add(operator.spilled_bytes);
@@ -71,6 +72,18 @@ fn collect(plan: &Arc<dyn ExecutionPlan>, figures: &mut TaskMetrics) {
     for child in plan.children() {
         collect(child, figures);
     }
+}
+
+/// Bytes of the files that the reader reads, as they were written. What Ballista's reader counts is memory, buffers that
+/// batches share more than once, and of files on this worker nothing.
+fn file_bytes(reader: &ShuffleReaderExec) -> u64 {
+    let read = if reader.broadcast { 1 } else { reader.partition.len() };
+    let files = reader.partition.iter().take(read).flatten();
+    let bytes = files.map(|file| {
+        let told: PartitionStats = file.partition_stats.into();
+        u64::try_from(told.num_bytes).unwrap_or(0)
+    });
+    bytes.fold(0, u64::saturating_add)
 }
 
 /// Bytes that went to local disk for want of memory. Shuffle writers count them under a name of their own.

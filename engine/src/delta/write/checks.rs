@@ -12,13 +12,23 @@ use crate::{EngineError, Result};
 /// Violations so far, check by check.
 #[derive(Debug)]
 pub(super) struct Checks {
-    counted: Vec<(Check, u64)>,
+    counted: Vec<Counted>,
     failed: bool,
+}
+
+/// A check with what it has found.
+#[derive(Debug)]
+pub(super) struct Counted {
+    pub(super) check: Check,
+    /// Rows that it was evaluated on: those that no check before it has dropped.
+    pub(super) checked: u64,
+    pub(super) violations: u64,
 }
 
 impl Checks {
     pub(super) fn new(checks: Vec<Check>) -> Self {
-        Self { counted: checks.into_iter().map(|check| (check, 0)).collect(), failed: false }
+        let counted = |check| Counted { check, checked: 0, violations: 0 };
+        Self { counted: checks.into_iter().map(counted).collect(), failed: false }
     }
 
     /// The rows of `batch` that are to be written.
@@ -30,16 +40,17 @@ impl Checks {
         let mut batch = batch;
         // Dropped rows are not the business of the checks after them; constraints hold for what is written.
         for late in [false, true] {
-            for (check, count) in &mut self.counted {
+            for Counted { check, checked, violations: found } in &mut self.counted {
                 if (check.kind == CheckKind::Constraint) != late {
                     continue;
                 }
                 let kept = kept(check, &batch)?;
                 let violations = (kept.len() - kept.true_count()) as u64;
+                *checked += kept.len() as u64;
                 if violations == 0 {
                     continue;
                 }
-                *count += violations;
+                *found += violations;
                 match check.kind {
                     CheckKind::Warn => {}
                     CheckKind::Drop => batch = filter_record_batch(&batch, &kept)?,
@@ -56,9 +67,9 @@ impl Checks {
         self.failed
     }
 
-    /// Every check with its violations.
-    pub(super) fn counts(&self) -> impl Iterator<Item = (&Check, u64)> {
-        self.counted.iter().map(|(check, count)| (check, *count))
+    /// Every check with what it has found.
+    pub(super) fn counts(&self) -> impl Iterator<Item = &Counted> {
+        self.counted.iter()
     }
 }
 
@@ -131,9 +142,18 @@ mod tests {
         {
             let mut checks = Checks::new(vec![positive(kind)]);
             assert_eq!(checks.apply(batch(), "t").unwrap().num_rows(), left);
-            assert_eq!(checks.counts().next().unwrap().1, 2);
+            assert_eq!(checks.counts().next().unwrap().violations, 2);
             assert_eq!(checks.failed(), failed);
         }
+    }
+
+    #[test]
+    fn a_check_counts_the_rows_that_the_checks_before_it_have_left() {
+        let kinds = [CheckKind::Warn, CheckKind::Drop, CheckKind::Warn];
+        let mut checks = Checks::new(kinds.map(positive).to_vec());
+        checks.apply(batch(), "t").unwrap();
+        let found: Vec<(u64, u64)> = checks.counts().map(|found| (found.violations, found.checked)).collect();
+        assert_eq!(found, [(2, 4), (2, 4), (0, 2)]);
     }
 
     #[test]

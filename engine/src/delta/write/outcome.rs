@@ -42,7 +42,9 @@ pub struct ExpectationCount {
     pub name: String,
     /// What a violation does.
     pub action: CheckKind,
-    /// Rows that violate it.
+    /// Rows that it was evaluated on: those that no check before it has dropped.
+    pub checked: u64,
+    /// Of them, those that violate it.
     pub violations: u64,
 }
 
@@ -78,9 +80,10 @@ pub(super) fn answer(adds: &[Add], input_rows: u64, checks: &Checks, sources: &[
         bytes.append_value(byte_count);
     };
     push(INPUT, String::new(), signed(input_rows), 0);
-    for (check, violations) in checks.counts().filter(|(check, _)| check.kind != CheckKind::Constraint) {
-        let count = ExpectationCount { name: check.name.clone(), action: check.kind, violations };
-        push(EXPECTATION, encode(&count)?, signed(violations), 0);
+    for found in checks.counts().filter(|found| found.check.kind != CheckKind::Constraint) {
+        let (name, action) = (found.check.name.clone(), found.check.kind);
+        let count = ExpectationCount { name, action, checked: found.checked, violations: found.violations };
+        push(EXPECTATION, encode(&count)?, signed(count.violations), 0);
     }
     for source in sources {
         push(SOURCE, encode(source)?, signed(source.records()), 0);
@@ -147,8 +150,10 @@ impl Written {
                 }
                 EXPECTATION => {
                     let count: ExpectationCount = decode(json)?;
-                    let violations = count.violations;
-                    let total = expectations.entry(checks).or_insert(ExpectationCount { violations: 0, ..count });
+                    let (checked, violations) = (count.checked, count.violations);
+                    let none = ExpectationCount { checked: 0, violations: 0, ..count };
+                    let total = expectations.entry(checks).or_insert(none);
+                    total.checked += checked;
                     total.violations += violations;
                     checks += 1;
                 }
