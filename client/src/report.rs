@@ -3,7 +3,7 @@
 //!
 //! Never here: writing to a stream.
 
-use lake_proto::v1::{ApplicationStatus, StepRecord};
+use lake_proto::v1::{ApplicationStatus, ExpectationResult, StepProgress, StepRecord};
 use lake_proto::visible::{is_obeyed, lines};
 use lake_proto::{ErrorClass, Fault};
 use serde::Serialize;
@@ -90,6 +90,8 @@ pub struct Outcome {
     pub elapsed_ms: u64,
     /// Steps that are on record, in the order of the job's pipeline.
     pub steps: Vec<Step>,
+    /// Steps that have failed or were killed, as far as this process was told. They are on no record.
+    pub failed_steps: Vec<FailedStep>,
     /// Why it failed; null after success.
     pub failure: Option<Failure>,
 }
@@ -117,6 +119,19 @@ pub struct Step {
     pub expectations: Vec<Expectation>,
 }
 
+/// A step that ended without a commit.
+#[derive(Debug, Clone, Serialize)]
+pub struct FailedStep {
+    /// Its table.
+    pub table: String,
+    /// FAILED or KILLED.
+    pub state: String,
+    /// Why; null when that was not told.
+    pub failure: Option<Fault>,
+    /// What its expectations found, when they are why.
+    pub expectations: Vec<Expectation>,
+}
+
 /// Result of one expectation.
 #[derive(Debug, Clone, Serialize)]
 pub struct Expectation {
@@ -126,6 +141,8 @@ pub struct Expectation {
     pub action: String,
     /// Rows that violated it.
     pub violations: u64,
+    /// Rows it was evaluated on; null when that is not known.
+    pub checked: Option<u64>,
 }
 
 /// A failure in the document.
@@ -154,11 +171,6 @@ impl From<&Failed> for Failure {
 
 impl From<&StepRecord> for Step {
     fn from(record: &StepRecord) -> Self {
-        let expectations = record.expectations.iter().map(|result| Expectation {
-            name: result.name.clone(),
-            action: result.action.clone(),
-            violations: result.violations,
-        });
         Self {
             table: record.table.clone(),
             outcome: record.outcome.clone(),
@@ -168,7 +180,29 @@ impl From<&StepRecord> for Step {
             bytes_out: record.bytes_out,
             files: record.files,
             elapsed_ms: record.elapsed_ms,
-            expectations: expectations.collect(),
+            expectations: record.expectations.iter().map(Expectation::from).collect(),
+        }
+    }
+}
+
+impl From<&StepProgress> for FailedStep {
+    fn from(step: &StepProgress) -> Self {
+        Self {
+            table: step.table.clone(),
+            state: step.state.clone(),
+            failure: step.failure.clone().map(Fault::from),
+            expectations: step.expectations.iter().map(Expectation::from).collect(),
+        }
+    }
+}
+
+impl From<&ExpectationResult> for Expectation {
+    fn from(result: &ExpectationResult) -> Self {
+        Self {
+            name: result.name.clone(),
+            action: result.action.clone(),
+            violations: result.violations,
+            checked: result.checked,
         }
     }
 }

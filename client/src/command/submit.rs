@@ -20,9 +20,9 @@ use crate::client::Client;
 use crate::engine;
 use crate::options::{DeployMode, Options, Output, Terminal};
 use crate::order::Order;
-use crate::report::{Failed, Outcome, Step, exit_code, fault_of};
+use crate::report::{Failed, FailedStep, Outcome, Step, exit_code, fault_of};
 use crate::signals::Signals;
-use crate::view::{self, View};
+use crate::view::{self, Told, View};
 
 const SHOWN_ROWS: usize = 20;
 /// As a shell reports a process that was interrupted.
@@ -37,6 +37,7 @@ pub(super) async fn run(options: &Options) -> u8 {
         outcome: Outcome::before(options),
         order: Order::default(),
         view: None,
+        told: Told::default(),
     };
     let span = tracing::info_span!("submit", app_id = Empty, driver_id = Empty);
     let failed = Box::pin(run.job()).instrument(span).await.err();
@@ -52,6 +53,7 @@ struct Run<'a> {
     /// Of the job's steps.
     order: Order,
     view: Option<Box<dyn View>>,
+    told: Told,
 }
 
 impl Outcome {
@@ -68,6 +70,7 @@ impl Outcome {
             attempt: None,
             elapsed_ms: 0,
             steps: Vec::new(),
+            failed_steps: Vec::new(),
             failure: None,
         }
     }
@@ -183,7 +186,7 @@ impl Run<'_> {
         }
         self.signals.catch()?;
         let followed = {
-            let view = self.view.insert(view_of(self.options, &self.order));
+            let view = self.view.insert(view_of(self.options, &self.order, &self.told));
             view.note(&format!("submitted as {} ({})", answer.driver_id, answer.app_id));
             tokio::select! {
                 status = follow(&mut client, &answer.driver_id, view.as_mut()) => Some(status?),
@@ -240,6 +243,8 @@ impl Run<'_> {
         self.close_view();
         let steps = std::mem::take(&mut self.outcome.steps);
         self.outcome.steps = self.order.sorted(steps, |step| &step.table);
+        let failed_steps = self.order.sorted(self.told.failed(), |step| &step.table);
+        self.outcome.failed_steps = failed_steps.iter().map(FailedStep::from).collect();
         self.last_word.say(self.outcome, failed.as_ref())
     }
 }
@@ -280,8 +285,8 @@ async fn follow(client: &mut Client, id: &str, view: &mut dyn View) -> Result<Ap
         .await
 }
 
-fn view_of(options: &Options, order: &Order) -> Box<dyn View> {
-    view::open(options.verbose, Terminal::of_this_process(), order.clone())
+fn view_of(options: &Options, order: &Order, told: &Told) -> Box<dyn View> {
+    told.by(view::open(options.verbose, Terminal::of_this_process(), order.clone()))
 }
 
 fn interrupted(signal: &str) -> Fault {

@@ -3,6 +3,7 @@
 //! Never here: what the progress means; it comes ready from the driver.
 
 mod lines;
+mod remembered;
 mod text;
 mod tree;
 
@@ -12,6 +13,8 @@ use lake_proto::v1::{ApplicationStatus, StepProgress};
 
 use crate::options::Terminal;
 use crate::order::Order;
+
+pub(crate) use remembered::Told;
 
 /// Shows what happens.
 pub(crate) trait View {

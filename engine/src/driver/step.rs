@@ -63,7 +63,7 @@ pub(super) async fn execute(run: &Run, index: usize) -> Result<StepRecord> {
         }
         Err(error) => {
             // The step gets no record, which would tell them.
-            run.detail(index, |details| details.expectations = expectations::results(table, &rows.written));
+            run.update(index, |step| step.expectations = expectations::results(table, &rows.written));
             Err(error)
         }
     };

@@ -129,7 +129,7 @@ async fn what_a_violated_expectation_has_counted_is_told_with_the_step_that_fail
     assert_eq!(outcome.unwrap_err().class(), ErrorClass::DataQuality);
     assert_eq!(told.state, "FAILED");
     let few = ExpectationResult { name: "few".to_owned(), action: "fail".to_owned(), violations: 1, checked: Some(3) };
-    assert_eq!(told.details.unwrap().expectations.first(), Some(&few));
+    assert_eq!(told.expectations.first(), Some(&few));
 }
 
 #[derive(Clone, Default)]

@@ -118,6 +118,12 @@ fn take_progress(step: &mut StepRecord, progress: &v1::StepProgress) {
     if let Some(record) = &progress.record {
         take_recorded(step, record);
     }
+    if step.expectations.is_empty() {
+        step.expectations = progress.expectations.iter().map(Into::into).collect();
+        // Of a step that a violated expectation has failed, nothing else tells how many there were.
+        let checked = progress.expectations.iter().filter_map(|found| found.checked).max();
+        step.rows_in = step.rows_in.max(checked.unwrap_or(0));
+    }
     let Some(details) = &progress.details else { return };
     step.started_at_ms = details.started_at_ms;
     step.ended_at_ms = details.ended_at_ms;
@@ -129,12 +135,6 @@ fn take_progress(step: &mut StepRecord, progress: &v1::StepProgress) {
     }
     if !details.reads.is_empty() {
         step.reads = details.reads.iter().map(ReadRecord::from).collect();
-    }
-    if step.expectations.is_empty() {
-        step.expectations = details.expectations.iter().map(Into::into).collect();
-        // Of a step that a violated expectation has failed, nothing else tells how many there were.
-        let checked = details.expectations.iter().filter_map(|found| found.checked).max();
-        step.rows_in = step.rows_in.max(checked.unwrap_or(0));
     }
 }
 

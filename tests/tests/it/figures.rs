@@ -29,6 +29,11 @@ mode = "overwrite"
 name = "silver.even"
 mode = "overwrite"
 sql = "SELECT * FROM bronze.numbers WHERE id % 2 = 0"
+
+[[table]]
+name = "gold.buckets"
+mode = "overwrite"
+sql = "SELECT bucket, sum(amount) AS amount FROM silver.even GROUP BY bucket"
 "#;
 const ROWS: u32 = 900;
 const WRITTEN: usize = FILES * ROWS as usize;
@@ -98,6 +103,16 @@ fn a_task_that_writes_a_table_tells_what_it_wrote_and_what_it_read() -> Result<(
     assert_eq!(number(&silver, "/inputRecords")?, WRITTEN, "{silver}");
     let read = number(&silver, "/inputBytes")?;
     assert!(read > 0 && read <= written, "{read} of {written} bytes: {silver}");
+
+    // What one stage has written the next one has read, from whichever worker.
+    stage_of(address, &root, "gold.buckets")?;
+    let stages: Vec<Value> = serde_json::from_str(&get(address, &format!("{root}/stages"))?)?;
+    let gold = stages.iter().filter(|stage| stage.get("description") == Some(&json!("gold.buckets")));
+    let gold: Vec<&Value> = gold.collect();
+    let total = |pointer: &str| gold.iter().map(|stage| number(stage, pointer)).sum::<Result<usize>>();
+    assert!(total("/shuffleWriteBytes")? > 0, "{gold:?}");
+    assert_eq!(total("/shuffleReadBytes")?, total("/shuffleWriteBytes")?, "{gold:?}");
+    assert_eq!(total("/shuffleReadRecords")?, total("/shuffleWriteRecords")?, "{gold:?}");
 
     // Task by task it is the same.
     let path = format!("{root}/stages/{}/0/taskList", number(&bronze, "/stageId")?);

@@ -29,7 +29,7 @@ impl Run<'_> {
         self.signals.catch()?;
         let directory = Directory::create(options.local_dir.as_deref())?;
         let (sender, mut progress) = watch::channel(Vec::<StepProgress>::new());
-        let view = self.view.insert(view_of(options, &self.order));
+        let view = self.view.insert(view_of(options, &self.order, &self.told));
         self.outcome.state = "RUNNING".to_owned();
         let result = {
             let mut driver = std::pin::pin!(engine::run_local(pipeline, options, directory.path(), sender));
@@ -66,7 +66,7 @@ impl Run<'_> {
         self.signals.catch()?;
         let directory = Directory::create(options.local_dir.as_deref())?;
         let lease_ended = self.last_word.when_the_lease_ends(&self.outcome);
-        let view = self.view.insert(view_of(options, &self.order));
+        let view = self.view.insert(view_of(options, &self.order, &self.told));
         view.note(&format!("driver {} ({}) in this process", answer.driver_id, answer.app_id));
         let mut signal = None;
         let status = {

@@ -142,7 +142,7 @@ fn what_the_expectations_of_a_failed_step_found_is_told() {
     failed.failure = Some(Fault::new(ErrorClass::DataQuality, "expectation", "e is violated").into());
     let found =
         v1::ExpectationResult { name: "e".to_owned(), violations: 2, checked: Some(10), action: "fail".to_owned() };
-    failed.details.as_mut().unwrap().expectations = vec![found];
+    failed.expectations = vec![found];
     let steps = StepSources { progress: &[failed], ..StepSources::default() }.steps();
     let [found] = steps[0].expectations.as_slice() else { panic!("{:?}", steps[0]) };
     assert_eq!((found.action.as_str(), found.violations, found.checked), ("fail", 2, Some(10)));
