@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use lake_tests::cluster::Cluster;
 use lake_tests::fixture::{Workspace, numbers_csv};
 use lake_tests::http::get;
-use lake_tests::submit::app_id;
+use lake_tests::submit::{Submit, app_id};
 use lake_tests::{DEADLINE, wait_for};
 use serde_json::{Value, json};
 
@@ -122,5 +122,61 @@ fn a_task_that_writes_a_table_tells_what_it_wrote_and_what_it_read() -> Result<(
     assert_eq!(sum("/taskMetrics/outputMetrics/bytesWritten")?, written, "{tasks:?}");
     assert_eq!(sum("/taskMetrics/inputMetrics/recordsRead")?, WRITTEN, "{tasks:?}");
     assert_eq!(sum("/taskMetrics/inputMetrics/bytesRead")?, FILES * csv.len(), "{tasks:?}");
+    Ok(())
+}
+
+/// Its second step fails: of 10 numbers the first check drops 5, and 2 of those that are left are not small.
+const STRICT: &str = r#"
+[[source]]
+name = "numbers"
+kind = "files"
+format = "csv"
+path = "numbers.csv"
+schema = { id = "bigint", bucket = "int", amount = "decimal(12,2)" }
+
+[[table]]
+name = "bronze.numbers"
+from = "numbers"
+mode = "overwrite"
+
+[[table]]
+name = "silver.numbers"
+mode = "overwrite"
+sql = "SELECT * FROM bronze.numbers"
+
+  [[table.expect]]
+  name = "odd"
+  check = "id % 2 = 1"
+  action = "drop"
+
+  [[table.expect]]
+  name = "small"
+  check = "id < 6"
+  action = "fail"
+"#;
+
+#[test]
+fn a_step_that_an_expectation_fails_is_told_with_its_counts_of_the_rows_that_reached_it() -> Result<()> {
+    let cluster = Cluster::start()?;
+    let workspace = Workspace::new()?;
+    workspace.file("numbers.csv", numbers_csv(10))?;
+    let job = workspace.job("strict", STRICT)?;
+    for submit in [cluster.submit(), Submit::local()] {
+        let told = submit.arg(&job).args(["--output", "json"]).run()?.json()?;
+        assert_eq!(told.get("exit_code"), Some(&json!(8)), "{told}");
+        let message = told.pointer("/failure/message").and_then(Value::as_str).unwrap_or_default();
+        assert!(message.contains("expectation 'small' (id < 6) is violated by 2 of 5 rows"), "{message}");
+        let steps = told.pointer("/failed_steps").and_then(Value::as_array).context("no failed_steps")?;
+        let [failed] = steps.as_slice() else { anyhow::bail!("{told}") };
+        assert_eq!(
+            (failed.get("table"), failed.get("state")),
+            (Some(&json!("silver.numbers")), Some(&json!("FAILED")))
+        );
+        let expected = json!([
+            { "name": "odd", "action": "drop", "violations": 5, "checked": 10 },
+            { "name": "small", "action": "fail", "violations": 2, "checked": 5 },
+        ]);
+        assert_eq!(failed.get("expectations"), Some(&expected), "{told}");
+    }
     Ok(())
 }
