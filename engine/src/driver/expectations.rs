@@ -10,7 +10,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::prelude::SessionContext;
 use lake_job::{Expectation, ExpectationAction, Origin, ParseMode, Table, WriteMode};
 use lake_proto::ErrorClass;
-use lake_proto::quantity::counted;
+use lake_proto::quantity::{count, counted};
 use lake_proto::v1::ExpectationResult;
 
 use crate::delta::replace::gives_other_answers;
@@ -161,7 +161,7 @@ pub(super) fn enforce(table: &Table, written: &Written) -> Result<()> {
     };
     let say = |expectation: &Expectation| {
         let (name, check) = (&expectation.name, &expectation.check);
-        let (violations, rows) = (violations(written, name), counted(written.input_rows, "row"));
+        let (violations, rows) = (count(violations(written, name)), counted(written.input_rows, "row"));
         format!("expectation '{name}' ({check}) is violated by {violations} of {rows}")
     };
     let failed: Vec<String> = table.expectations.iter().filter(failing).map(say).collect();
@@ -301,5 +301,16 @@ mod tests {
             ("source other: malformed records", "warn", 2),
         ];
         assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn both_numbers_of_a_violated_expectation_are_written_alike() {
+        let mut table = table();
+        table.expectations[0].action = ExpectationAction::Fail;
+        let count = ExpectationCount { name: "positive".to_owned(), action: CheckKind::Drop, violations: 79_917 };
+        let written = Written { expectations: vec![count], input_rows: 795_872, ..Written::default() };
+        let error = enforce(&table, &written).unwrap_err();
+        let expected = "expectation 'positive' (a > 0) is violated by 79,917 of 795,872 rows; nothing was committed";
+        assert_eq!(error.to_string(), expected);
     }
 }
