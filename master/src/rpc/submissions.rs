@@ -379,7 +379,7 @@ mod tests {
             let submission = submission(request(name), QueueBound::of(1)).unwrap();
             assert_eq!(submission.options.name, accepted);
         }
-        for name in ["\u{200b}", "a\nb", &"a".repeat(201)] {
+        for name in ["\u{200b}", "a\nb", "a".repeat(201).as_str()] {
             let refused = submission(request(name), QueueBound::of(1)).map(|_| ()).unwrap_err();
             assert_eq!(Err(refused), app_name::check(name), "{name:?}");
         }
