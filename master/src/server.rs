@@ -67,6 +67,7 @@ pub async fn start(config: &Config) -> Result<Server, Fault> {
     };
     let opened = tokio::task::spawn_blocking(move || lake_raft::open(options)).await;
     let (raft, peers, starting) = opened.map_err(|error| unreadable(&config.data_dir, &error))??;
+    say_start(config, grpc_address, http_address, rest_address);
     let reachable_host = (!grpc_address.ip().is_unspecified()).then(|| url_host(&config.host));
     let queue = QueueBound::of(config.max_queued_applications);
     let hosts = hosts(config, &raft);
@@ -108,6 +109,21 @@ pub async fn start(config: &Config) -> Result<Server, Fault> {
         server.wait_for_leadership().await?;
     }
     Ok(server)
+}
+
+/// The first line of a master's log: who it is, whether it will ever lead or not.
+fn say_start(config: &Config, grpc: SocketAddr, http: SocketAddr, rest: Option<SocketAddr>) {
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        member = config.id,
+        address = advertised(config, grpc.port()),
+        grpc = %grpc,
+        http = %http,
+        rest = rest.map(tracing::field::display),
+        masters = config.peers.len().max(1),
+        joins = config.join,
+        "master starts"
+    );
 }
 
 /// What this master runs with, as it is told: with the ports that were bound where any was asked for, and what the

@@ -3,6 +3,7 @@
 //!
 //! Never here: decisions. Pure, except for [`channel`], [`host`], [`last_word`] and [`point`].
 
+pub mod app_name;
 pub mod channel;
 pub mod codes;
 pub mod error;

@@ -12,7 +12,7 @@ use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser};
 use lake_proto::channel::master_addresses;
 use lake_proto::v1::EffectiveSetting;
-use lake_proto::{ErrorClass, Fault, quantity};
+use lake_proto::{ErrorClass, Fault, quantity, visible};
 pub use lake_telemetry::LogFormat;
 use serde::Deserialize;
 
@@ -321,14 +321,49 @@ fn validate(config: &Config, here: &Host) -> Result<(), Fault> {
         }
     }
     let advertised = &config.advertised.host;
-    let address = advertised.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    if address.is_ok_and(|address| address.is_unspecified()) {
+    if !advertised.chars().all(|c| c.is_ascii_alphanumeric() || ".-_:[]".contains(c)) {
+        let key = if *advertised == config.host { "host" } else { "advertise_host" };
         return Err(invalid(format!(
-            "this worker would tell the others to reach it at {advertised}, where each of them finds itself: give \
-             --advertise-host with the name or address of this host, or --host with it"
+            "{key} '{}' is not a host name or address: expected letters, digits and . - _ : [ ]",
+            visible::one_line(advertised)
         )));
     }
+    if is_every_host(advertised) {
+        return Err(reached_nowhere(advertised));
+    }
     Ok(())
+}
+
+/// Whether the text is an address that stands for every address of a host, in one of the ways in which resolvers read it.
+fn is_every_host(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let is_zero = |part: &str| {
+        let digits = part.strip_prefix("0x").unwrap_or(part);
+        !digits.is_empty() && digits.chars().all(|c| c == '0')
+    };
+    match bare.parse::<IpAddr>() {
+        Ok(address) => address.to_canonical().is_unspecified(),
+        // `0` and `000.0.0.0` are one, too.
+        Err(_) => bare.split('.').all(is_zero),
+    }
+}
+
+/// Looks once more when the port is bound: names are resolved then.
+///
+/// # Errors
+/// `invalid-job` when the worker listens at every address of its host and nothing else is advertised.
+pub(crate) fn check_bound(config: &Config, bound: IpAddr) -> Result<(), Fault> {
+    if config.advertised.host == config.host && bound.to_canonical().is_unspecified() {
+        return Err(reached_nowhere(&config.host));
+    }
+    Ok(())
+}
+
+fn reached_nowhere(advertised: &str) -> Fault {
+    invalid(format!(
+        "this worker would tell the others to reach it at {advertised}, where each of them finds itself: give \
+         --advertise-host with the name or address of this host, or --host with it"
+    ))
 }
 
 fn invalid(message: impl Into<String>) -> Fault {
@@ -414,13 +449,42 @@ mod tests {
 
     #[test]
     fn an_address_that_means_every_host_is_bound_and_never_advertised() {
-        for host in ["0.0.0.0", "::", "[::]"] {
+        for host in ["0.0.0.0", "::", "[::]", "000.0.0.0", "0", "0x0", "::ffff:0.0.0.0", "[::ffff:0.0.0.0]"] {
             for arguments in [&["-h", host, "lake://m:1"][..], &["-h", "h1", "--advertise-host", host, "lake://m:1"]] {
                 let fault = parse(arguments).unwrap_err();
                 assert_eq!((fault.class, fault.code.as_str()), (ErrorClass::InvalidJob, "config"), "{arguments:?}");
                 assert!(fault.message.contains(host) && fault.message.contains("--advertise-host"), "{fault}");
             }
             assert!(parse(&["-h", host, "--advertise-host", "h2", "lake://m:1"]).is_ok(), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_turns_out_to_mean_every_host_is_not_advertised_either() {
+        let run = |arguments: &[&str]| {
+            let Request::Run(config) = parse(arguments).unwrap() else { panic!("expected a run") };
+            config
+        };
+        let (alone, mapped) =
+            (run(&["-h", "h1", "lake://m:1"]), run(&["-h", "h1", "--advertise-host", "h2", "lake://m:1"]));
+        let every_host: [IpAddr; 3] = ["0.0.0.0", "::", "::ffff:0.0.0.0"].map(|address| address.parse().unwrap());
+        for bound in every_host {
+            let fault = check_bound(&alone, bound).unwrap_err();
+            assert!(fault.message.contains("h1") && fault.message.contains("--advertise-host"), "{fault}");
+            assert_eq!(check_bound(&mapped, bound), Ok(()));
+        }
+        assert_eq!(check_bound(&alone, "10.0.0.1".parse().unwrap()), Ok(()));
+    }
+
+    #[test]
+    fn what_is_advertised_is_a_host_name_or_an_address() {
+        for host in ["h-2.example_org", "10.0.0.1", "fd00::1", "[fd00::1]"] {
+            assert!(parse(&["--advertise-host", host, "lake://m:1"]).is_ok(), "{host}");
+        }
+        for host in ["a<b>", "h2;x", "h\u{e4}st", "h2?x=1", "a@b", "h\u{1b}[2J", "\u{200b}"] {
+            let fault = parse(&["--advertise-host", host, "lake://m:1"]).unwrap_err();
+            assert_eq!((fault.class, fault.code.as_str()), (ErrorClass::InvalidJob, "config"), "{host:?}");
+            assert!(fault.message.starts_with("advertise_host '"), "{fault}");
         }
     }
 

@@ -25,7 +25,7 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use uuid::Uuid;
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::drain::Drain;
 use crate::drivers::{Drivers, Program};
 use crate::flight::ShuffleFlight;
@@ -152,9 +152,35 @@ impl Worker {
                 None
             }
             () = tokio::time::sleep(self.drain_timeout) => {
-                let (tasks, drivers) = (self.tasks.running().len(), self.drivers.running().len());
-                tracing::warn!(tasks, drivers, "the time to drain is over, and something of this worker is still needed");
+                self.tell_what_is_left();
                 None
+            }
+        }
+    }
+
+    /// That something is still needed is known of a leading master alone; without one nobody says so.
+    fn tell_what_is_left(&self) {
+        let (tasks, drivers) = (self.tasks.running().len(), self.drivers.running().len());
+        let (reports, shuffle_bytes) = (self.outbox.len(), self.tasks.shuffle_bytes());
+        match &*self.state.borrow() {
+            State::Registered { master, .. } => {
+                tracing::warn!(
+                    tasks,
+                    drivers,
+                    undelivered_reports = reports,
+                    shuffle_bytes,
+                    master,
+                    "the time to drain is over, and the master has not said that nothing of this worker is needed"
+                );
+            }
+            State::Searching(why) => {
+                tracing::warn!(
+                    tasks,
+                    drivers,
+                    undelivered_reports = reports,
+                    shuffle_bytes,
+                    "the time to drain is over, and no master answers that could release this worker: {why}"
+                );
             }
         }
     }
@@ -196,6 +222,8 @@ impl Sockets {
         let grpc = bind(&config.host, config.port).await?;
         let flight = bind(&config.host, config.flight_port).await?;
         let web = bind(&config.host, config.webui_port).await?;
+        let address = grpc.local_addr().map_err(|error| internal(error.to_string()))?;
+        config::check_bound(config, address.ip())?;
         Ok(Self { grpc, flight, web })
     }
 

@@ -24,6 +24,9 @@ struct Flags {
     /// The driver's id
     #[arg(long)]
     driver_id: String,
+    /// The application whose driver it is, for its log
+    #[arg(long, default_value = "")]
+    app_id: String,
     /// The log index of its assignment
     #[arg(long)]
     epoch: u64,
@@ -55,6 +58,8 @@ struct Flags {
 pub struct Command {
     /// What the driver runs with.
     pub arguments: DriverArgs,
+    /// The application whose driver it is.
+    pub app_id: String,
     /// Shape of log lines.
     pub log_format: LogFormat,
     /// What is logged, as a `tracing` filter.
@@ -68,8 +73,9 @@ pub fn arguments(launch: &LaunchDriver, directory: &Path, log_format: LogFormat,
     let epoch = launch.epoch.to_string();
     let memory = launch.memory_bytes.to_string();
     let parent = std::process::id().to_string();
-    let pairs: [(&str, OsString); 9] = [
+    let pairs: [(&str, OsString); 10] = [
         ("--driver-id", launch.driver_id.clone().into()),
+        ("--app-id", launch.app_id.clone().into()),
         ("--epoch", epoch.into()),
         ("--master", launch.master_url.clone().into()),
         ("--work-dir", directory.into()),
@@ -103,7 +109,13 @@ pub fn read(arguments: Vec<String>) -> Result<Command, Fault> {
         memory_bytes: flags.memory,
         traceparent: flags.traceparent,
     };
-    Ok(Command { arguments, log_format: flags.log_format, log_level: flags.log_level, parent: flags.parent })
+    Ok(Command {
+        arguments,
+        app_id: flags.app_id,
+        log_format: flags.log_format,
+        log_level: flags.log_level,
+        parent: flags.parent,
+    })
 }
 
 /// Runs the submission to its end.
@@ -159,6 +171,7 @@ mod tests {
         let command = read(written.into_iter().map(|text| text.into_string().unwrap()).collect()).unwrap();
         assert_eq!((command.log_level.as_str(), command.parent), ("debug", Some(std::process::id())));
         assert_eq!(command.log_format, LogFormat::Json);
+        assert_eq!(command.app_id, "app-1");
         let read = command.arguments;
         assert_eq!((read.driver_id.as_str(), read.epoch, read.memory_bytes), ("driver-1", 9, 512));
         assert_eq!((read.master_url.as_str(), read.work_dir.to_str().unwrap()), ("lake://m:1", "/work/app-1/driver-1"));

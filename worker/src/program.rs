@@ -119,6 +119,7 @@ fn run_drain(arguments: Vec<String>) -> Result<(), Fault> {
 
 fn run_driver(arguments: Vec<String>) -> Result<(), Fault> {
     let command = driver_mode::read(arguments)?;
+    lake_telemetry::name_run(&command.app_id, command.arguments.driver_id.as_str());
     let _telemetry = start_telemetry("lake-driver", command.log_format, &command.log_level)?;
     let threads = std::thread::available_parallelism().map_or(SERVICE_THREADS, |cores| cores.get().clamp(1, 4));
     let runtime = runtime(threads)?;

@@ -8,7 +8,7 @@ mod last_word;
 
 use lake_job::Pipeline;
 use lake_proto::v1::{ApplicationStatus, SubmitOptions, SubmitRequest, SubmitResponse};
-use lake_proto::{DEFAULT_DRIVER_MEMORY_BYTES, ErrorClass, Fault};
+use lake_proto::{DEFAULT_DRIVER_MEMORY_BYTES, ErrorClass, Fault, app_name};
 use lake_telemetry::trace;
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
@@ -94,8 +94,10 @@ impl Outcome {
 /// Flags that do not go together.
 fn check_usage(options: &Options) -> Result<(), Fault> {
     let refused = |message: String| Err(Fault::new(ErrorClass::InvalidJob, "usage", message));
-    if options.name.as_ref().is_some_and(|name| name.trim().is_empty()) {
-        return refused("--name (LAKE_NAME) is empty; leave it out for the job's own name".to_owned());
+    match options.name.as_deref() {
+        Some("") => return refused("--name (LAKE_NAME) is empty; leave it out for the job's own name".to_owned()),
+        Some(name) => app_name::check(name).map_err(|fault| fault.within("--name (LAKE_NAME)"))?,
+        None => {}
     }
     if options.output == Output::Json && !options.show.is_empty() {
         return refused("--show prints a table and does not go with --output json".to_owned());
@@ -312,6 +314,8 @@ mod tests {
             ("--no-wait --deploy-mode local", "--no-wait"),
             ("--no-wait --deploy-mode client", "--deploy-mode client, in which this process is its driver"),
             ("--name=", "--name (LAKE_NAME) is empty"),
+            ("--name=\u{200b}", "--name (LAKE_NAME): the application's name has no visible character"),
+            ("--name=a\u{1b}[2J", "the control character \\u{1b}"),
             ("--show a.b --output json", "--show"),
             (&format!("{id} --deploy-mode local"), "--submission-id"),
         ] {

@@ -19,6 +19,8 @@ pub(crate) enum Called {
     As(Program, Vec<OsString>),
     ForHelp,
     ForVersion,
+    /// Neither a name nor an argument says which program.
+    ForNothing,
     /// A name or an argument that is no program.
     Wrongly(String),
 }
@@ -29,7 +31,7 @@ pub(crate) fn of(mut arguments: Vec<OsString>) -> Called {
         return Called::As(program, arguments);
     }
     let Some(word) = arguments.get(1).map(|word| word.to_string_lossy().into_owned()) else {
-        return Called::ForHelp;
+        return Called::ForNothing;
     };
     let (program, name) = match word.as_str() {
         "master" => (Program::Master, "lake-master"),
@@ -83,10 +85,11 @@ mod tests {
         assert_eq!(called("/bin/lake worker drain w-1"), program(Program::Worker, "lake-worker drain w-1"));
         assert_eq!(called("lake master"), program(Program::Master, "lake-master"));
         assert_eq!(called("lake submit job.toml"), program(Program::Submit, "lake-submit job.toml"));
-        assert_eq!(called("lake"), Called::ForHelp);
+        assert_eq!(called("lake"), Called::ForNothing);
+        assert_eq!(called("lake help"), Called::ForHelp);
         assert_eq!(called("lake --help"), Called::ForHelp);
         assert_eq!(called("lake --version"), Called::ForVersion);
         assert_eq!(called("lake driver"), Called::Wrongly("driver".to_owned()));
-        assert_eq!(of(Vec::new()), Called::ForHelp);
+        assert_eq!(of(Vec::new()), Called::ForNothing);
     }
 }

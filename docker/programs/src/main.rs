@@ -29,10 +29,13 @@ fn main() -> ExitCode {
             println!("lake {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
         }
-        Called::Wrongly(found) => {
-            eprintln!("error[invalid-job/usage]: '{found}' is no program\n{USAGE}");
-            // What every program says to arguments that it does not know.
-            ExitCode::from(2)
-        }
+        Called::ForNothing => refused("no program is named"),
+        Called::Wrongly(found) => refused(&format!("'{found}' is no program")),
     }
+}
+
+/// What every program says to arguments that it does not know.
+fn refused(why: &str) -> ExitCode {
+    eprintln!("error[invalid-job/usage]: {why}\n{USAGE}");
+    ExitCode::from(2)
 }

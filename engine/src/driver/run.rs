@@ -289,10 +289,16 @@ impl Run {
 
     fn failed(&self, index: usize, error: &EngineError) {
         let table = self.table_name(index);
-        tracing::info!(table, error.class = %error.class(), error.code = error.code(), "step failed: {error}");
+        let (class, code) = (error.class(), error.code());
+        // A step that ends because its run does has not failed.
+        let is_killed = class == ErrorClass::Cancelled;
+        if is_killed {
+            tracing::info!(table, error.class = %class, error.code = code, "step killed: {error}");
+        } else {
+            tracing::error!(table, error.class = %class, error.code = code, "step failed: {error}");
+        }
         self.update(index, |step| {
-            // A step that ends because its run does has not failed.
-            step.state = if error.class() == ErrorClass::Cancelled { "KILLED" } else { "FAILED" }.to_owned();
+            step.state = if is_killed { "KILLED" } else { "FAILED" }.to_owned();
             step.failure = Some(error.0.clone().into());
             details::end(step);
         });

@@ -131,7 +131,7 @@ impl Step<'_> {
         let Destination { target, spec, checks } =
             target::plan(table, &self.location, target, columns, &session, moment)?;
         tracing::info!(
-            files = DeltaFilesScanExec::files(&input).read,
+            table_files = DeltaFilesScanExec::files(&input).read,
             pieces = worklist::count(&input),
             estimated_bytes = estimated_scan_bytes(&input),
             "step planned"

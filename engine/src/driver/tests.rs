@@ -151,11 +151,16 @@ impl Write for Log {
     }
 }
 
-/// The line with these words, which must name the run and the table.
+/// The line at level info with these words, which must name the run and the table.
 #[track_caller]
 fn line<'a>(log: &'a str, words: &str) -> &'a str {
+    line_at("INFO", log, words)
+}
+
+#[track_caller]
+fn line_at<'a>(level: &str, log: &'a str, words: &str) -> &'a str {
     let found = log.lines().find(|line| line.contains(words)).unwrap_or_else(|| panic!("no '{words}' in\n{log}"));
-    for field in ["INFO", "app_id=\"run-1\"", "table=\"bronze.numbers\""] {
+    for field in [level, "app_id=\"run-1\"", "table=\"bronze.numbers\""] {
         assert!(found.contains(field), "{field} is not in {found}");
     }
     found
@@ -176,16 +181,18 @@ async fn each_move_of_a_step_is_a_line_of_the_log_and_a_repeat_is_shown_as_it_wa
     assert_eq!((first.rows_in, first.rows_out, first.files), (3, 3, 1));
     let text = log.take();
     assert!(line(&text, "step started").contains("mode=append"), "{text}");
-    assert!(line(&text, "step planned").contains("files=0 pieces=1"), "{text}");
+    assert!(line(&text, "step planned").contains("table_files=0 pieces=1"), "{text}");
     let committed = line(&text, "step committed");
     for field in ["version=1", "rows=3", "files=1", "bytes=", "elapsed_ms="] {
         assert!(committed.contains(field), "{field} is not in {committed}");
     }
+    assert_eq!(committed.matches("version=").count(), 1, "{committed}");
+    assert!(!line(&text, "step planned").contains("version="), "{text}");
 
     // A later run has written the table.
     run(&folder, keys, 0).instrument(application()).await.unwrap_err();
     let text = log.take().replace("run-0", "run-1");
-    assert!(line(&text, "step failed").contains("error.class=conflict"), "{text}");
+    assert!(line_at("ERROR", &text, "step failed").contains("error.class=conflict"), "{text}");
 
     // The driver was lost after its commit: nothing of the step is on record.
     let again = run(&folder, keys, 1).instrument(application()).await.unwrap();

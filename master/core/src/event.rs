@@ -45,6 +45,10 @@ pub enum Event {
         app: AppId,
         /// Its table.
         table: String,
+        /// How it ended: `COMMITTED`, `SKIPPED` and their like.
+        outcome: String,
+        /// The table's version after it.
+        version: i64,
         /// It was known before: the first record stays.
         is_repeat: bool,
     },
@@ -54,6 +58,10 @@ pub enum Event {
         driver: DriverId,
         /// Its attempt.
         epoch: u64,
+        /// `None` when a signal ended it or it never ran.
+        code: Option<i32>,
+        /// 0 = none.
+        signal: i32,
     },
     /// The driver will be started again.
     Relaunching {

@@ -101,8 +101,13 @@ impl Sender {
         while messages.recv_many(&mut batch, MAX_BATCH).await > 0 {
             let sent = self.send_all(std::mem::take(&mut batch)).await;
             match &sent {
-                Ok(()) if !is_reachable => tracing::info!(member = self.to.id, "a master is reachable again"),
-                Err(fault) if is_reachable => tracing::warn!(member = self.to.id, "a master is not reachable: {fault}"),
+                Ok(()) if !is_reachable => {
+                    tracing::info!(member = self.to.id, address = self.to.address, "a master is reachable again");
+                }
+                Err(fault) if is_reachable => {
+                    let (member, address) = (self.to.id, self.to.address.as_str());
+                    tracing::warn!(member, address, "a master is not reachable: {fault}");
+                }
                 Ok(()) | Err(_) => {}
             }
             is_reachable = sent.is_ok();

@@ -117,9 +117,22 @@ impl Thread {
         let status = self.node.status();
         if status.leader != self.status.borrow().leader {
             self.moves.leader_changes.add_one();
+            tell_leader(&status, self.node.members());
         }
         publish(&self.status, &status);
         Ok(())
+    }
+}
+
+/// Every member says whom it follows, so that each log has the story of the group.
+fn tell_leader(status: &Status, members: &Directory) {
+    let (leader, term) = (status.leader, status.term);
+    match members.get(leader) {
+        None if leader == 0 => tracing::info!(term, "no leader is known"),
+        member => {
+            let address = member.map(|member| member.address.as_str());
+            tracing::info!(leader, term, address, "leader changed");
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use lake_master_core::view::{self, ApplicationView};
 use lake_master_core::{Command, DeployMode, Event, Options, QueueBound, State, Submission, admission};
 use lake_proto::v1::submissions_server::Submissions;
-use lake_proto::{AppId, ErrorClass, Fault, SubmissionId, WorkerId, point, v1};
+use lake_proto::{AppId, ErrorClass, Fault, SubmissionId, WorkerId, app_name, point, v1};
 use lake_telemetry::trace;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -321,8 +321,11 @@ fn submission(request: v1::SubmitRequest, queue: QueueBound) -> Result<Submissio
         "client" => DeployMode::Client,
         other => return Err(invalid(format!("deploy mode '{other}' is not known: expected cluster or client"))),
     };
-    if options.name.len().max(options.job_name.len()) > MAX_NAME_BYTES {
-        return Err(invalid(format!("submission {id} has a name of more than {MAX_NAME_BYTES} bytes")));
+    if options.job_name.len() > MAX_NAME_BYTES {
+        return Err(invalid(format!("submission {id} has a job name of more than {MAX_NAME_BYTES} bytes")));
+    }
+    if !options.name.is_empty() {
+        app_name::check(&options.name)?;
     }
     if options.job_name.is_empty() {
         return Err(invalid(format!("submission {id} has no job name; it is the identity for exactly-once")));
@@ -354,4 +357,31 @@ fn unknown_worker(id: &str) -> Fault {
     let id: String = id.chars().take(200).collect();
     let message = format!("'{id}' is not a living worker; lake-submit --list shows them");
     Fault::new(ErrorClass::NotFound, "no-such-worker", message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_nobody_could_read_is_refused_as_by_the_client() {
+        let request = |name: &str| v1::SubmitRequest {
+            submission_id: "01993e6b-0000-7000-8000-000000000001".to_owned(),
+            pipeline: b"{}".to_vec().into(),
+            options: Some(v1::SubmitOptions {
+                name: name.to_owned(),
+                job_name: "daily".to_owned(),
+                ..v1::SubmitOptions::default()
+            }),
+            ..v1::SubmitRequest::default()
+        };
+        for (name, accepted) in [("", "daily"), ("Umsätze", "Umsätze")] {
+            let submission = submission(request(name), QueueBound::of(1)).unwrap();
+            assert_eq!(submission.options.name, accepted);
+        }
+        for name in ["\u{200b}", "a\nb", "a".repeat(201).as_str()] {
+            let refused = submission(request(name), QueueBound::of(1)).map(|_| ()).unwrap_err();
+            assert_eq!(Err(refused), app_name::check(name), "{name:?}");
+        }
+    }
 }

@@ -42,6 +42,9 @@ pub struct Settings<'a> {
 /// How this program logs, once its log is set up: the program's name and the shape of its lines.
 static LOG: OnceLock<(&'static str, LogFormat)> = OnceLock::new();
 
+/// The ids of the one run that this process is for.
+static RUN: OnceLock<Vec<(&'static str, String)>> = OnceLock::new();
+
 /// Ends with the program: what is still under way gets a moment to leave.
 #[must_use = "spans that are under way are lost when it is dropped too early"]
 #[derive(Debug)]
@@ -81,15 +84,30 @@ pub fn start(settings: &Settings<'_>) -> Result<Telemetry, Fault> {
     Ok(Telemetry { _spans: spans })
 }
 
+/// Says that this process is for one run alone: lines of [`say_last`] and of panics, which have no span around them, name it
+/// in JSON. The first call counts; an empty id is left out.
+pub fn name_run(app_id: &str, driver_id: &str) {
+    let ids = [("app_id", app_id), ("driver_id", driver_id)].into_iter().filter(|(_, id)| !id.is_empty());
+    // A process has one run.
+    let _ = RUN.set(ids.map(|(field, id)| (field, id.to_owned())).collect());
+}
+
 /// Says on stderr why this program ends, whatever its log leaves out: one line in the shape of its log, as text before the
 /// log is set up.
 pub fn say_last(fault: &Fault) {
     let (service, format) = LOG.get().copied().unwrap_or(("", LogFormat::Text));
-    write(&log::last_line(format, service, fault, Utc::now()));
+    write(&log::last_line(format, service, run(), fault, Utc::now()));
 }
 
 fn say_panics_as_json(service: &'static str) {
-    std::panic::set_hook(Box::new(move |panic| write(&log::panic_line(service, &panic.to_string(), Utc::now()))));
+    let say = move |panic: &std::panic::PanicHookInfo<'_>| {
+        write(&log::panic_line(service, run(), &panic.to_string(), Utc::now()));
+    };
+    std::panic::set_hook(Box::new(say));
+}
+
+fn run() -> &'static [(&'static str, String)] {
+    RUN.get().map(Vec::as_slice).unwrap_or_default()
 }
 
 fn write(line: &str) {

@@ -21,7 +21,8 @@ use crate::config;
 use crate::post::{self, Address, Habits, Http, Post, Receipt, Slot};
 
 /// In the order in which they come: a catalogue may take the last one for the state.
-const HABITS: Habits = Habits { name: "lake-lineage", bound: 1_024, batch: 1, linger: Duration::ZERO };
+const HABITS: Habits =
+    Habits { name: "lake-lineage", goods: "lineage events", bound: 1_024, batch: 1, linger: Duration::ZERO };
 
 /// Where events go.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -115,12 +115,15 @@ fn line(event: &Event<'_>, fields: &mut Map<String, Value>, at: DateTime<Utc>) -
     object([moment(at), metadata.level().to_string(), target, message], fields)
 }
 
+/// Ids and the fields that they are told as.
+type Ids<'a> = &'a [(&'static str, String)];
+
 /// The line of an error that ends its program, in the shape of its log.
-pub(crate) fn last_line(format: LogFormat, service: &str, fault: &Fault, at: DateTime<Utc>) -> String {
+pub(crate) fn last_line(format: LogFormat, service: &str, ids: Ids<'_>, fault: &Fault, at: DateTime<Utc>) -> String {
     match format {
         LogFormat::Text => format!("error[{}/{}]: {fault}\n", fault.class, fault.code),
         LogFormat::Json => {
-            let mut fields = Map::new();
+            let mut fields = of_run(ids);
             fields.insert("error.class".to_owned(), fault.class.name().into());
             fields.insert("error.code".to_owned(), fault.code.as_str().into());
             object([moment(at), Level::ERROR.to_string(), service.to_owned(), fault.to_string()], &fields)
@@ -129,8 +132,12 @@ pub(crate) fn last_line(format: LogFormat, service: &str, fault: &Fault, at: Dat
 }
 
 /// The line of a panic.
-pub(crate) fn panic_line(service: &str, panic: &str, at: DateTime<Utc>) -> String {
-    object([moment(at), Level::ERROR.to_string(), service.to_owned(), panic.to_owned()], &Map::new())
+pub(crate) fn panic_line(service: &str, ids: Ids<'_>, panic: &str, at: DateTime<Utc>) -> String {
+    object([moment(at), Level::ERROR.to_string(), service.to_owned(), panic.to_owned()], &of_run(ids))
+}
+
+fn of_run(ids: Ids<'_>) -> Map<String, Value> {
+    ids.iter().map(|(field, id)| ((*field).to_owned(), Value::from(id.as_str()))).collect()
 }
 
 fn moment(at: DateTime<Utc>) -> String {
@@ -217,18 +224,21 @@ mod tests {
     #[test]
     fn the_error_that_ends_a_program_is_one_line_in_the_shape_of_its_log() {
         let fault = Fault::new(lake_proto::ErrorClass::DataQuality, "expectation", "2 rows\nare \"wrong\"");
-        let line = last_line(LogFormat::Json, "lake-driver", &fault, DateTime::UNIX_EPOCH);
+        let ids = [("app_id", "app-1".to_owned()), ("driver_id", "driver-1".to_owned())];
+        let line = last_line(LogFormat::Json, "lake-driver", &ids, &fault, DateTime::UNIX_EPOCH);
         assert!(line.ends_with('\n') && line.lines().count() == 1, "{line}");
         let expected = serde_json::json!({
             "timestamp": "1970-01-01T00:00:00.000000Z", "level": "ERROR", "target": "lake-driver",
             "message": "2 rows\nare \"wrong\"", "error.class": "data-quality", "error.code": "expectation",
+            "app_id": "app-1", "driver_id": "driver-1",
         });
         assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), expected);
-        let text = last_line(LogFormat::Text, "lake-driver", &fault, DateTime::UNIX_EPOCH);
+        let text = last_line(LogFormat::Text, "lake-driver", &ids, &fault, DateTime::UNIX_EPOCH);
         assert_eq!(text, "error[data-quality/expectation]: 2 rows\nare \"wrong\"\n");
-        let panic = panic_line("lake-driver", "panicked at a.rs:1:\nwhy", DateTime::UNIX_EPOCH);
+        let panic = panic_line("lake-driver", &ids, "panicked at a.rs:1:\nwhy", DateTime::UNIX_EPOCH);
         let panic: Value = serde_json::from_str(&panic).unwrap();
         assert_eq!(panic.get("message"), Some(&Value::from("panicked at a.rs:1:\nwhy")));
+        assert_eq!(panic.get("app_id"), Some(&Value::from("app-1")));
     }
 
     #[test]

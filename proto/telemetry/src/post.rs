@@ -40,8 +40,10 @@ impl Tally {
 /// How a queue is emptied.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Habits {
-    /// Name of the thread, and of what it carries.
+    /// Name of the thread.
     pub(crate) name: &'static str,
+    /// What it carries, in the plural.
+    pub(crate) goods: &'static str,
     /// How many may wait.
     pub(crate) bound: usize,
     /// How many are delivered together at most.
@@ -185,7 +187,7 @@ async fn deliver<T, C, F>(
             match carry(std::mem::take(&mut batch)).await {
                 Ok(receipt) => {
                     if is_failing {
-                        tracing::info!(what = habits.name, "it is delivered again");
+                        tracing::info!(what = habits.name, "{} are delivered again", habits.goods);
                     }
                     is_failing = false;
                     tally.delivered.fetch_add(count.saturating_sub(receipt.refused), Ordering::Relaxed);
@@ -194,7 +196,11 @@ async fn deliver<T, C, F>(
                 Err(why) => {
                     tally.dropped.fetch_add(count, Ordering::Relaxed);
                     if !is_failing {
-                        tracing::warn!(what = habits.name, "it cannot be delivered, and is dropped: {why}");
+                        tracing::warn!(
+                            what = habits.name,
+                            "{} cannot be delivered, and are dropped: {why}",
+                            habits.goods
+                        );
                     }
                     is_failing = true;
                 }

@@ -188,7 +188,7 @@ fn one_trace_has_a_run_from_the_submission_to_the_commits_over_all_processes() -
     assert_eq!(application.attributes.get("app_id").map(String::as_str), Some(app_id));
     let committed: BTreeSet<&str> = spans
         .iter()
-        .filter(|span| span.name == "commit" && span.attributes.contains_key("version"))
+        .filter(|span| span.name == "commit" && span.attributes.contains_key("table_version"))
         .filter_map(|span| span.attributes.get("table").map(String::as_str))
         .collect();
     assert_eq!(committed.len(), 6, "{committed:?}");
@@ -212,7 +212,7 @@ fn a_collector_that_is_not_there_costs_a_run_nothing() -> Result<()> {
     let run = submit.args(["--log-level", "warn"]).warehouse(&lake(&workspace)).arg(example("retail")?).run()?;
     let run = run.succeeded()?;
     assert!(begun.elapsed() < DEADLINE, "it took {:?}", begun.elapsed());
-    assert!(run.stderr.contains("it cannot be delivered"), "{run}");
+    assert!(run.stderr.contains(" cannot be delivered, and are dropped"), "{run}");
     Ok(())
 }
 

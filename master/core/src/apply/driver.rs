@@ -147,7 +147,7 @@ pub(super) fn exited(
         .is_some_and(|application| application.process_ended(epoch, end));
     let Some((application, attempt)) = current(state, driver, epoch) else {
         // The driver said itself that it was over, before its process was.
-        events.push(if is_news { exit_recorded(driver, epoch) } else { late(driver, epoch) });
+        events.push(if is_news { exit_recorded(driver, epoch, end) } else { late(driver, epoch) });
         return;
     };
     let app = application.id.clone();
@@ -367,8 +367,8 @@ fn unknown(driver: &DriverId) -> Event {
     rejected(ErrorClass::NotFound, "no-such-driver", format!("{driver} is not known"))
 }
 
-fn exit_recorded(driver: &DriverId, epoch: u64) -> Event {
-    Event::DriverExitRecorded { driver: driver.clone(), epoch }
+fn exit_recorded(driver: &DriverId, epoch: u64, end: ProcessEnd) -> Event {
+    Event::DriverExitRecorded { driver: driver.clone(), epoch, code: end.code, signal: end.signal }
 }
 
 fn late(driver: &DriverId, epoch: u64) -> Event {

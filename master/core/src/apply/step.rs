@@ -71,7 +71,8 @@ pub(super) fn record(state: &mut State, driver: &DriverId, epoch: u64, step: Ste
     }
     let table = step.table.clone();
     let is_repeat = application.steps.contains_key(&table);
+    let (outcome, version) = (step.outcome.clone(), step.version);
     application.steps.entry(table.clone()).or_insert(step);
     application.permits.remove(&table);
-    events.push(Event::StepRecorded { app: application.id.clone(), table, is_repeat });
+    events.push(Event::StepRecorded { app: application.id.clone(), table, outcome, version, is_repeat });
 }

@@ -4,18 +4,21 @@ use lake_master_core::{Event, State};
 use lake_proto::{AppId, Fault};
 
 /// How much a line matters to whoever reads the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Weight {
     /// Nothing has changed.
+    #[default]
     Detail,
     /// A state moved.
     Moved,
     /// The cluster helped itself.
     Healed,
+    /// Somebody's run has come to nothing.
+    Failed,
 }
 
 /// A log line: its ids and values are fields, so that lines are found by them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Line<'a> {
     weight: Weight,
     message: &'static str,
@@ -24,7 +27,11 @@ struct Line<'a> {
     worker_id: Option<&'a str>,
     epoch: Option<u64>,
     table: Option<&'a str>,
+    outcome: Option<&'a str>,
+    version: Option<i64>,
     state: Option<&'a str>,
+    exit_code: Option<i32>,
+    signal: Option<i32>,
     error: Option<&'a Fault>,
     reason: Option<&'a str>,
 }
@@ -39,7 +46,11 @@ macro_rules! emit {
             worker_id = $line.worker_id,
             epoch = $line.epoch,
             table = $line.table,
+            outcome = $line.outcome,
+            version = $line.version,
             state = $line.state,
+            exit_code = $line.exit_code,
+            signal = $line.signal,
             error.class = $line.error.map(|fault| fault.class.name()),
             error.code = $line.error.map(|fault| fault.code.as_str()),
             reason = $line.reason.or($line.error.map(|fault| fault.message.as_str())),
@@ -57,24 +68,13 @@ pub(super) fn write(index: u64, term: u64, event: &Event, state: &State, is_repl
         _ if is_replay => emit!(trace, index, term, line),
         Weight::Detail => emit!(debug, index, term, line),
         Weight::Moved => emit!(info, index, term, line),
-        Weight::Healed => emit!(warn, index, term, line),
+        Weight::Healed | Weight::Failed => emit!(warn, index, term, line),
     }
 }
 
 /// The line of an event. `driver_of` knows the drivers of applications that are kept.
 fn line<'a>(event: &'a Event, driver_of: &dyn Fn(&AppId) -> Option<&'a str>) -> Line<'a> {
-    let blank = |weight, message| Line {
-        weight,
-        message,
-        app_id: None,
-        driver_id: None,
-        worker_id: None,
-        epoch: None,
-        table: None,
-        state: None,
-        error: None,
-        reason: None,
-    };
+    let blank = |weight, message| Line { weight, message, ..Line::default() };
     let of = |app: &'a AppId, weight, message| Line {
         app_id: Some(app.as_str()),
         driver_id: driver_of(app),
@@ -99,19 +99,26 @@ fn line<'a>(event: &'a Event, driver_of: &dyn Fn(&AppId) -> Option<&'a str>) -> 
         Event::CommitPermitted { app, table, .. } => {
             Line { table: Some(table), ..of(app, Weight::Moved, "commit permitted") }
         }
-        Event::StepRecorded { app, table, is_repeat } => Line {
+        Event::StepRecorded { app, table, outcome, version, is_repeat } => Line {
             table: Some(table),
+            outcome: Some(outcome),
+            version: Some(*version),
             ..of(app, moved(*is_repeat), if *is_repeat { "step recorded again" } else { "step recorded" })
         },
-        Event::DriverExitRecorded { driver, epoch } => {
-            Line { driver_id: Some(driver.as_str()), epoch: Some(*epoch), ..blank(Weight::Moved, "driver exited") }
-        }
+        Event::DriverExitRecorded { driver, epoch, code, signal } => Line {
+            driver_id: Some(driver.as_str()),
+            epoch: Some(*epoch),
+            exit_code: *code,
+            signal: (*signal != 0).then_some(*signal),
+            ..blank(Weight::Moved, "driver exited")
+        },
         Event::Relaunching { app, fault } => {
             Line { error: Some(fault), ..of(app, Weight::Healed, "driver is launched again") }
         }
         Event::Killing { app } => of(app, Weight::Moved, "driver told to end"),
         Event::Ended { app, state, fault } => {
-            Line { state: Some(state), error: fault.as_ref(), ..of(app, Weight::Moved, "application ended") }
+            let weight = if matches!(*state, "FAILED" | "ERROR") { Weight::Failed } else { Weight::Moved };
+            Line { state: Some(state), error: fault.as_ref(), ..of(app, weight, "application ended") }
         }
         Event::Forgotten { app } => of(app, Weight::Moved, "application forgotten"),
         Event::WorkerRegistered { worker, is_repeat } => Line {
@@ -154,6 +161,11 @@ mod tests {
         Fault::new(ErrorClass::Unavailable, "worker-lost", "it is gone")
     }
 
+    fn recorded(is_repeat: bool) -> Event {
+        let (table, outcome) = ("a.b".to_owned(), "COMMITTED".to_owned());
+        Event::StepRecorded { app: app(), table, outcome, version: 7, is_repeat }
+    }
+
     /// Application, driver and worker.
     type Ids = [Option<&'static str>; 3];
 
@@ -161,13 +173,12 @@ mod tests {
     const OF_WORKER: Ids = [None, None, Some("worker-1")];
 
     fn table() -> Vec<(Event, Weight, &'static str, Ids)> {
-        use Weight::{Detail, Healed, Moved};
+        use Weight::{Detail, Failed, Healed, Moved};
         let submitted = |is_repeat| Event::Submitted { app: app(), driver: driver(), epoch: 0, is_repeat };
-        let recorded = |is_repeat| Event::StepRecorded { app: app(), table: "a.b".to_owned(), is_repeat };
         let registered = |is_repeat| Event::WorkerRegistered { worker: worker(), is_repeat };
         let assigned = Event::DriverAssigned { app: app(), worker: worker(), epoch: 9 };
         let permitted = Event::CommitPermitted { app: app(), table: "a.b".to_owned(), permit: 9 };
-        let ended = Event::Ended { app: app(), state: "FAILED", fault: Some(fault()) };
+        let ended = |state| Event::Ended { app: app(), state, fault: (state != "FINISHED").then(fault) };
         let lost = Event::WorkerLost { worker: worker(), reason: "silent".to_owned() };
         vec![
             (submitted(false), Moved, "application submitted", OF_APPLICATION),
@@ -178,14 +189,17 @@ mod tests {
             (recorded(false), Moved, "step recorded", OF_APPLICATION),
             (recorded(true), Detail, "step recorded again", OF_APPLICATION),
             (
-                Event::DriverExitRecorded { driver: driver(), epoch: 9 },
+                Event::DriverExitRecorded { driver: driver(), epoch: 9, code: Some(4), signal: 0 },
                 Moved,
                 "driver exited",
                 [None, Some("driver-1"), None],
             ),
             (Event::Relaunching { app: app(), fault: fault() }, Healed, "driver is launched again", OF_APPLICATION),
             (Event::Killing { app: app() }, Moved, "driver told to end", OF_APPLICATION),
-            (ended, Moved, "application ended", OF_APPLICATION),
+            (ended("FINISHED"), Moved, "application ended", OF_APPLICATION),
+            (ended("KILLED"), Moved, "application ended", OF_APPLICATION),
+            (ended("FAILED"), Failed, "application ended", OF_APPLICATION),
+            (ended("ERROR"), Failed, "application ended", OF_APPLICATION),
             (Event::Forgotten { app: app() }, Moved, "application forgotten", OF_APPLICATION),
             (registered(false), Moved, "worker registered", OF_WORKER),
             (registered(true), Detail, "worker registered again", OF_WORKER),
@@ -226,5 +240,13 @@ mod tests {
         assert_eq!(line(&permitted, &|_| None).table, Some("a.b"));
         let ended = Event::Ended { app: app(), state: "KILLED", fault: None };
         assert_eq!(line(&ended, &|_| None).state, Some("KILLED"));
+        let committed = recorded(false);
+        let line_of_step = line(&committed, &|_| None);
+        assert_eq!((line_of_step.outcome, line_of_step.version), (Some("COMMITTED"), Some(7)));
+        for (code, signal, expected) in [(Some(4), 0, (Some(4), None)), (None, 9, (None, Some(9)))] {
+            let exited = Event::DriverExitRecorded { driver: driver(), epoch: 9, code, signal };
+            let line_of_exit = line(&exited, &|_| None);
+            assert_eq!((line_of_exit.exit_code, line_of_exit.signal), expected);
+        }
     }
 }

@@ -29,7 +29,13 @@ impl Owner {
         if let Start::Fresh { replaces: Some(replaced) } = &submission.start {
             self.give_up(replaced, &definition.app);
         }
-        tracing::info!(query_id = %query, app_id = %definition.app, stages = definition.stages.len(), "query submitted");
+        tracing::info!(
+            query_id = %query,
+            app_id = %definition.app,
+            table = submission.label,
+            stages = definition.stages.len(),
+            "query submitted"
+        );
         self.account.accepted(&definition.app, &query, std::mem::take(&mut submission.record));
         let (events, receiver) = mpsc::channel(WAITING_EVENTS);
         // The channel is new and empty.

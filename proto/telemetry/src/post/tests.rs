@@ -72,7 +72,7 @@ pub(crate) fn address(server: &Server) -> Address {
 }
 
 fn habits(bound: usize, batch: usize) -> Habits {
-    Habits { name: "test", bound, batch, linger: Duration::ZERO }
+    Habits { name: "test", goods: "tests", bound, batch, linger: Duration::ZERO }
 }
 
 fn post_once(statuses: &'static [u16]) -> (Server, Result<Vec<u8>, String>) {

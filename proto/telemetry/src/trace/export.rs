@@ -11,7 +11,8 @@ use super::layer::{Finished, filter};
 use super::otlp;
 use crate::post::{self, Address, Habits, Http, Post, Receipt, Slot, Tally};
 
-const HABITS: Habits = Habits { name: "lake-spans", bound: 8_192, batch: 512, linger: Duration::from_millis(500) };
+const HABITS: Habits =
+    Habits { name: "lake-spans", goods: "spans", bound: 8_192, batch: 512, linger: Duration::from_millis(500) };
 
 /// Those of the process's only exporter.
 static TALLY: OnceLock<Arc<Tally>> = OnceLock::new();
