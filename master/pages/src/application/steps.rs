@@ -49,7 +49,7 @@ fn row(application: &Application<'_>, index: usize, step: &StepRecord) -> Vec<Ht
         ms => nowrap(duration(ms)),
     };
     let mut row = vec![cell.into_iter().collect(), badge(&step.state)];
-    if step.state == "PENDING" {
+    if !step.has_begun() {
         row.extend(std::iter::repeat_with(dash).take(4));
     } else {
         row.extend([

@@ -15,7 +15,8 @@ pub(crate) fn badge(state: &str) -> Html {
         "RELAUNCHING" | "KILLING" | "DRAINING" | "UNKNOWN" | "FENCED" | "no quorum" => "badge warn",
         _ => "badge",
     };
-    element("span", &[("class", class)], &[text(state)])
+    // NOT_RUN in words.
+    element("span", &[("class", class)], &[text(state.replace('_', " "))])
 }
 
 /// A failure, with all that its reader needs.

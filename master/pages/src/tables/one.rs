@@ -50,7 +50,7 @@ pub fn table(runs: &Runs, name: &str, wanted: &Wanted) -> Option<Page> {
     let is_asked = |story: &&&Story<'_>| story.location == without_slash(&wanted.location);
     let story = if wanted.location.is_empty() {
         // The one that was written last.
-        same_name.iter().max_by_key(|story| story.writes.first().map(Write::at_ms))
+        same_name.iter().max_by_key(|story| story.begun().next().map(Write::at_ms))
     } else {
         same_name.iter().find(is_asked)
     };
@@ -138,7 +138,8 @@ fn columns(story: &Story<'_>) -> Html {
 
 fn history(story: &Story<'_>, wanted: &Wanted, all: &[Story<'_>]) -> Html {
     let window = wanted.window;
-    let rows: Vec<Vec<Html>> = story.writes.iter().skip(window.offset).take(window.limit).map(written).collect();
+    let total = story.begun().count();
+    let rows: Vec<Vec<Html>> = story.begun().skip(window.offset).take(window.limit).map(written).collect();
     let heads = [
         Number("Version"),
         Text("Operation"),
@@ -151,9 +152,9 @@ fn history(story: &Story<'_>, wanted: &Wanted, all: &[Story<'_>]) -> Html {
         Text("Checks"),
         Text("Metrics of the commit"),
     ];
-    let remark = window.remark(rows.len(), story.writes.len());
+    let remark = window.remark(rows.len(), total);
     let body = table_of("Versions", &heads, rows, "No step on record has written it.");
-    let turns = window.turns("Pieces of the list of versions", &href(story, all), &[], story.writes.len());
+    let turns = window.turns("Pieces of the list of versions", &href(story, all), &[], total);
     element("section", &[("id", "versions")], &[heading("Versions", remark), body, turns])
 }
 
