@@ -15,7 +15,7 @@ use crate::html::{Html, badge, duration, element, facts, failure, instant, link,
 use crate::link as to;
 
 pub(crate) use self::course::short;
-pub(crate) use self::steps::versions;
+pub(crate) use self::steps::{figures, versions};
 
 /// Name of the hidden field of the form that kills an application.
 pub const TOKEN_FIELD: &str = "csrf";

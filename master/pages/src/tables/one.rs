@@ -7,7 +7,7 @@ use lake_record::story::{Runs, Story, Write, stories, without_slash};
 use lake_record::{SIZE_BUCKETS, TableRecord};
 
 use super::{href, lineage};
-use crate::application::{shown_name, versions};
+use crate::application::{figures, shown_name, versions};
 use crate::asked::{Asked, Bad, Window};
 use crate::draw::charts::histogram;
 use crate::draw::graph::Shape;
@@ -15,8 +15,8 @@ use crate::draw::strip::sparkline;
 use crate::frame::{Freshness, Page, Place};
 use crate::html::Column::{Instant, Number, Text};
 use crate::html::{
-    Html, badge, dash, element, empty, facts, heading, instant, link, number, optional, quantity_of_bytes, section,
-    share, span, table as table_of, text, under,
+    Html, badge, dash, element, empty, facts, heading, instant, link, number, optional, section, share, span,
+    table as table_of, text, under,
 };
 use crate::link::{self as to, route};
 
@@ -167,15 +167,16 @@ fn written(write: &Write<'_>) -> Vec<Html> {
     }
     let mut name = link(&to::application(&run.app_id), shown_name(run));
     name.push(&under("mono soft nowrap small", text(&run.app_id)));
+    let [_, rows, size, files] = figures(step);
     vec![
         versions(step),
         after.map_or_else(dash, |table| text(&table.operation)),
         name,
         badge(&step.state),
         instant(write.at_ms()),
-        number(step.rows_out),
-        quantity_of_bytes(step.bytes_out),
-        number(step.files),
+        rows,
+        size,
+        files,
         super::checks(step),
         if metrics.is_empty() {
             dash()
