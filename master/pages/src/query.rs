@@ -12,7 +12,7 @@ use lake_record::{ApplicationRecord, AttemptState, AttemptTotals, QueryRecord, Q
 pub use self::attempts::Wanted;
 use crate::application::{anchor, remarks, shown_name};
 use crate::frame::{Freshness, Page, Place};
-use crate::html::{Html, badge, duration, element, facts, failure, instant, link, text, tiles};
+use crate::html::{Html, badge, cause, duration, element, facts, instant, link, text, tiles};
 use crate::link as to;
 
 /// What the page of a query shows.
@@ -94,7 +94,7 @@ impl Query<'_> {
             element("div", &[("class", "title")], &[title]),
             element("nav", &[("class", "within"), ("aria-label", "On this page")], &[links]),
         ];
-        parts.extend(query.failure.as_ref().map(failure));
+        parts.extend(query.failure.as_ref().map(cause));
         if query.is_attached {
             let words = "It was begun under another leader: attempts of that time are not shown.";
             parts.push(element("p", &[("class", "notice")], &[text(words)]));

@@ -6,7 +6,7 @@ use lake_record::{QueryState, StageRecord, StepRecord};
 use super::{Application, step_id};
 use crate::html::Column::{Instant, Number, Text};
 use crate::html::{
-    Html, badge, dash, duration, element, failure, instant, link, meter, nowrap, number, optional, quantity_of_bytes,
+    Html, badge, cause, dash, duration, element, instant, link, meter, nowrap, number, optional, quantity_of_bytes,
     section, span, table, text, under,
 };
 use crate::link as to;
@@ -42,7 +42,7 @@ fn row(application: &Application<'_>, index: usize, step: &StepRecord) -> Vec<Ht
         cell.extend(query.stages.iter().map(|stage| progress(stage, &href)));
     }
     if let Some(fault) = &step.failure {
-        cell.push(failure(fault));
+        cell.push(cause(fault));
     }
     let elapsed = match step.elapsed_ms(application.now_ms) {
         0 => dash(),
