@@ -41,6 +41,11 @@ impl Wanted {
         asked.only(&["location", "offset", "limit"])?;
         Ok(Self { location: asked.text("location")?, window: Window::of(asked, LIMIT, MOST)? })
     }
+
+    /// Where the table is that is asked for; empty = anywhere.
+    pub fn location(&self) -> &str {
+        &self.location
+    }
 }
 
 /// The page of a table; `None` when no step wrote or read one of that name.
