@@ -244,9 +244,9 @@ class Cluster:
             return None
 
     def retries(self, driver):
-        """Attempts of tasks that were tried again, as the driver reported them last."""
-        progress = self.get(f"/api/v1/applications/{driver}", self.leader())["progress"]
-        return sum(stage["retries"] for step in progress for stage in step["stages"])
+        """Attempts of tasks that failed or were lost, and had to be tried again."""
+        stages = self.get(f"/api/v1/applications/{driver}/stages?limit=1000", self.leader())
+        return sum(stage["numFailedTasks"] for stage in stages)
 
     def __enter__(self):
         return self

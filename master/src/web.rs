@@ -18,7 +18,7 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use lake_http::{Guard, Hosts, Limits, harden, refusal_in_text};
 use lake_pages::route;
 use lake_proto::Fault;
@@ -78,6 +78,8 @@ pub(crate) fn own_router(master: Arc<Master>) -> Router {
         .route("/metrics", get(metrics::text))
         .route(lake_metrics::spark::MASTER_PATH, get(metrics::text_as_spark))
         .nest("/api/v1", api::router())
+        // What is nested does not answer at its own root with a slash.
+        .route("/api/v1/", any(api::unknown))
         .fallback(pages::missing)
         .with_state(master)
 }

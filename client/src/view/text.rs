@@ -11,7 +11,7 @@ use crate::report::headline;
 
 /// Whether a step in this state changes no more in this attempt of the driver.
 pub(super) fn has_ended(state: &str) -> bool {
-    is_recorded(state) || matches!(state, "FAILED" | "KILLED")
+    is_recorded(state) || matches!(state, "FAILED" | "KILLED" | "NOT_RUN")
 }
 
 /// Whether a step in this state changes no more, also when the driver is launched again: that begins with every step
@@ -29,6 +29,7 @@ pub(super) fn step(step: &StepProgress) -> String {
         "COMMITTED" => step.record.as_ref().map_or_else(|| "committed".to_owned(), committed),
         "SKIPPED" => "skipped: this run has already committed it".to_owned(),
         "KILLED" => "killed with the run".to_owned(),
+        "NOT_RUN" => "not run: the run had ended before".to_owned(),
         "FENCED" => "not committed, and it never will be: the run was ended before".to_owned(),
         "UNKNOWN" => "nobody could find out whether it was committed".to_owned(),
         "FAILED" => format!("failed: {}", visible::lines(&headline(&fault(step)))),
@@ -154,6 +155,9 @@ mod tests {
         let killed = StepProgress { state: "KILLED".into(), ..StepProgress::default() };
         assert_eq!(step(&killed), "killed with the run");
         assert!(has_ended(&killed.state) && !is_recorded(&killed.state));
+        let waited = StepProgress { state: "NOT_RUN".into(), ..StepProgress::default() };
+        assert_eq!(step(&waited), "not run: the run had ended before");
+        assert!(has_ended(&waited.state) && !is_recorded(&waited.state));
     }
 
     #[test]

@@ -68,7 +68,7 @@ impl Tree {
             branch.outcome = Some(step.state.clone());
             let (mark, colour) = match step.state.as_str() {
                 "FAILED" => ("✗", RED),
-                "SKIPPED" | "KILLED" | "FENCED" | "UNKNOWN" => ("–", YELLOW),
+                "SKIPPED" | "KILLED" | "NOT_RUN" | "FENCED" | "UNKNOWN" => ("–", YELLOW),
                 _ => ("✓", GREEN),
             };
             let bar = branch.bar.clone();

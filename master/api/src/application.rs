@@ -110,9 +110,11 @@ impl Detail {
             attempts.push(Attempt::of_summary(&record.summary, now_ms));
         }
         let steps = steps.unwrap_or_else(|| RecordedStep::of_records(&record.steps));
+        // The last picture of a driver that is gone shows steps that run.
+        let live = if record.summary.is_over() { Vec::new() } else { progress };
         Self {
             application: Application::new(&record.summary, attempts, steps),
-            progress: progress.into_iter().map(StepPicture::from).collect(),
+            progress: live.into_iter().map(StepPicture::from).collect(),
             queries,
             origin: match record.origin {
                 Origin::Live => "live",
@@ -262,5 +264,18 @@ mod tests {
         assert_eq!(json["steps"][0]["outcome"], "COMMITTED");
         let kept = Detail::new(&record, Some(Vec::new()), Vec::new(), Vec::new(), 9_000);
         assert_eq!(kept.application.steps, []);
+    }
+
+    #[test]
+    fn an_application_that_is_over_makes_no_progress() {
+        let running = v1::StepProgress { state: "RUNNING".to_owned(), ..Default::default() };
+        let mut record = example::record();
+        let progress = |record: &ApplicationRecord| {
+            Detail::new(record, None, vec![running.clone()], Vec::new(), 9_000).progress.len()
+        };
+        assert_eq!(progress(&record), 1);
+        record.summary.state = "KILLED".to_owned();
+        record.summary.ended_at_ms = 8_000;
+        assert_eq!(progress(&record), 0);
     }
 }

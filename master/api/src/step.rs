@@ -52,7 +52,7 @@ pub struct StepDetail {
     pub location: String,
     /// How rows are put in, as job.toml says it.
     pub mode: String,
-    /// PENDING RUNNING COMMITTING COMMITTED SKIPPED FAILED KILLED FENCED UNKNOWN.
+    /// PENDING RUNNING COMMITTING COMMITTED SKIPPED FAILED KILLED FENCED UNKNOWN, or NOT_RUN: it waited when its run ended.
     pub state: String,
     /// When it began; 0 = not yet.
     pub started_at_ms: u64,

@@ -1,7 +1,7 @@
 //! How the figures of a stage's tasks lie, at the quantiles that are asked for. Spark's fields. Pure.
 
 use lake_proto::Fault;
-use lake_record::{ApplicationRecord, AttemptRecord, AttemptState};
+use lake_record::{ApplicationRecord, AttemptRecord, AttemptState, at_quantile};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -138,7 +138,7 @@ pub fn of(
     let at = |figure: &dyn Fn(&AttemptRecord) -> u64| {
         let mut sorted: Vec<u64> = succeeded.iter().map(|attempt| figure(attempt)).collect();
         sorted.sort_unstable();
-        quantiles.iter().map(|quantile| number(nearest(&sorted, *quantile))).collect::<Vec<f64>>()
+        quantiles.iter().map(|quantile| number(at_quantile(&sorted, *quantile))).collect::<Vec<f64>>()
     };
     let none = || vec![0.0; quantiles.len()];
     let output = |figure: u64| if is_result { figure } else { 0 };
@@ -187,19 +187,9 @@ pub fn of(
     })
 }
 
-/// The figure at Spark's place: of n figures, the one at `quantile * n`, counted from 0.
-fn nearest(sorted: &[u64], quantile: f64) -> u64 {
-    let place = sorted.iter().enumerate().rfind(|(place, _)| number_of(*place) <= quantile * number_of(sorted.len()));
-    place.or(sorted.iter().enumerate().next()).map_or(0, |(_, figure)| *figure)
-}
-
 /// Figures beyond 2^53 lose their last digits, which nobody looks at.
 const fn number(figure: u64) -> f64 {
     figure as f64
-}
-
-const fn number_of(place: usize) -> f64 {
-    place as f64
 }
 
 #[cfg(test)]

@@ -172,7 +172,7 @@ fn detail(story: &Story<'_>, page: Page, other_locations: Vec<String>) -> TableD
         partitions: last.and_then(|after| after.partitions),
         file_size_bounds: SIZE_BUCKETS.to_vec(),
         file_sizes: last.map(|after| after.file_sizes.clone()).unwrap_or_default(),
-        versions: Part::of(&story.writes, page).map(|write| version(write.run, write.step)).items,
+        versions: Part::of(story.begun(), page).map(|write| version(write.run, write.step)).items,
         readers: story.readers().into_values().map(reader).collect(),
         other_locations,
     }
@@ -278,6 +278,12 @@ mod tests {
         );
         assert_eq!((found.file_sizes.len(), found.file_size_bounds.len()), (8, 7));
         assert_eq!(found.columns.len(), 2);
+        let mut with_another = runs.clone();
+        let waits = StepRecord { state: "NOT_RUN".to_owned(), ..with_another[1].1[0].clone() };
+        let newest = Arc::clone(&with_another[0].0);
+        with_another.insert(0, (newest, Arc::from([waits])));
+        let same = find(&with_another, "bronze.orders", &Query::of("")).unwrap();
+        assert_eq!(same.versions.len(), 2, "a step that never began is no version");
         let second = find(&runs, "bronze.orders", &Query::of("offset=1&limit=1")).unwrap();
         assert_eq!(second.versions.len(), 1);
         let elsewhere = find(&runs, "bronze.orders", &Query::of("location=s3://else/orders")).unwrap();

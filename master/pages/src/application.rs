@@ -11,11 +11,13 @@ use lake_proto::quantity::{bytes, count};
 use lake_record::{ApplicationRecord, ApplicationSummary, Origin, StepRecord};
 
 use crate::frame::{Freshness, Page, Place};
-use crate::html::{Html, badge, duration, element, facts, failure, instant, link, nowrap, text, tiles, void};
+use crate::html::{
+    Html, badge, duration, element, facts, failure, instant, is_on_request, link, nowrap, text, tiles, void,
+};
 use crate::link as to;
 
 pub(crate) use self::course::short;
-pub(crate) use self::steps::versions;
+pub(crate) use self::steps::{figures, versions};
 
 /// Name of the hidden field of the form that kills an application.
 pub const TOKEN_FIELD: &str = "csrf";
@@ -102,7 +104,11 @@ impl Application<'_> {
             if !summary.is_over() {
                 parts.push(element("p", &[("class", "soft")], &[text("The launch before ended with:")]));
             }
-            parts.push(failure(fault));
+            parts.push(if is_on_request(fault) {
+                element("p", &[("class", "notice calm")], &[text(&fault.message)])
+            } else {
+                failure(fault)
+            });
         }
         parts.extend(remarks(self.record));
         parts.into_iter().collect()

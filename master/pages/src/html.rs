@@ -8,7 +8,8 @@ use lake_web::escape;
 
 pub(crate) use self::table::{Column, Order, table};
 pub(crate) use self::words::{
-    ago, badge, dash, duration, failure, instant, nowrap, number, optional, quantity_of_bytes, share,
+    ago, badge, cause, dash, duration, failure, instant, is_on_request, nowrap, number, optional, quantity_of_bytes,
+    share,
 };
 
 /// HTML that is safe to put into a page.

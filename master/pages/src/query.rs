@@ -6,13 +6,17 @@ mod skew;
 mod stage;
 mod timeline;
 
+use std::collections::BTreeMap;
+
 use lake_proto::quantity::{bytes, count};
-use lake_record::{ApplicationRecord, AttemptState, AttemptTotals, QueryRecord, QueryState, StageRecord};
+use lake_record::{
+    ApplicationRecord, AttemptRecord, AttemptState, AttemptTotals, QueryRecord, QueryState, StageRecord,
+};
 
 pub use self::attempts::Wanted;
 use crate::application::{anchor, remarks, shown_name};
 use crate::frame::{Freshness, Page, Place};
-use crate::html::{Html, badge, duration, element, facts, failure, instant, link, text, tiles};
+use crate::html::{Html, badge, cause, duration, element, facts, instant, link, text, tiles};
 use crate::link as to;
 
 /// What the page of a query shows.
@@ -79,6 +83,30 @@ fn stage_state(query: &QueryRecord, stage: &StageRecord) -> &'static str {
     }
 }
 
+/// The attempts of a stage, each with its number within its task, from 1. Their ids count through the whole query.
+fn numbered(stage: &StageRecord) -> impl Iterator<Item = (u32, &AttemptRecord)> {
+    let mut launched: BTreeMap<u32, u32> = BTreeMap::new();
+    stage.attempts.iter().map(move |attempt| {
+        let number = launched.entry(attempt.task).or_default();
+        *number += 1;
+        (*number, attempt)
+    })
+}
+
+/// `host:port` of a worker whose id ends in them, for a host may have several; or else its host, or its id.
+fn worker_label(worker_id: &str, host: &str) -> String {
+    let is_port = |port: &&str| !port.is_empty() && port.bytes().all(|digit| digit.is_ascii_digit());
+    let port = worker_id.rsplit_once('-').and_then(|(front, port)| {
+        let is_named = front.strip_suffix(host).is_some_and(|before| before.ends_with('-'));
+        Some(port).filter(is_port).filter(|_| is_named)
+    });
+    match (host, port) {
+        ("", _) => worker_id.to_owned(),
+        (host, Some(port)) => format!("{host}:{port}"),
+        (host, None) => host.to_owned(),
+    }
+}
+
 impl Query<'_> {
     fn head(&self) -> Html {
         let query = self.query;
@@ -94,7 +122,7 @@ impl Query<'_> {
             element("div", &[("class", "title")], &[title]),
             element("nav", &[("class", "within"), ("aria-label", "On this page")], &[links]),
         ];
-        parts.extend(query.failure.as_ref().map(failure));
+        parts.extend(query.failure.as_ref().map(cause));
         if query.is_attached {
             let words = "It was begun under another leader: attempts of that time are not shown.";
             parts.push(element("p", &[("class", "notice")], &[text(words)]));

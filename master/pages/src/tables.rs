@@ -109,7 +109,7 @@ fn row(story: &Story<'_>, all: &[Story<'_>]) -> Vec<Html> {
     let mut name = link(&href(story, all), story.name);
     name.push(&under("mono soft small wrap", text(story.location)));
     let last = story.last();
-    let newest = story.writes.first();
+    let newest = story.begun().next();
     vec![
         name,
         text(Shape::of_table(story.name).name()),

@@ -27,7 +27,7 @@ mod wire;
 pub use lake_job::Pipeline;
 
 pub use application::{ApplicationRecord, ApplicationSummary, DriverAttempt, Origin};
-pub use quantile::{Distribution, distribution};
+pub use quantile::{Distribution, at_quantile, distribution};
 pub use query::{
     AttemptRecord, AttemptState, AttemptTotals, OperatorMetrics, OperatorRecord, QueryRecord, QueryState, StageRecord,
 };

@@ -15,7 +15,7 @@ pub struct StepRecord {
     pub location: String,
     /// How rows are put in, as job.toml says it.
     pub mode: String,
-    /// PENDING RUNNING COMMITTING COMMITTED SKIPPED FAILED KILLED FENCED UNKNOWN.
+    /// PENDING RUNNING COMMITTING COMMITTED SKIPPED FAILED KILLED FENCED UNKNOWN, or NOT_RUN: it waited when its run ended.
     pub state: String,
     /// When it began.
     pub started_at_ms: u64,
@@ -89,6 +89,11 @@ pub struct ExpectationRecord {
 }
 
 impl StepRecord {
+    /// Whether it did anything yet, or ever. Records of older releases have PENDING steps of runs that are over.
+    pub fn has_begun(&self) -> bool {
+        !matches!(self.state.as_str(), "PENDING" | "NOT_RUN")
+    }
+
     /// How long it took, or has taken at `now_ms`.
     pub fn elapsed_ms(&self, now_ms: u64) -> u64 {
         let end = if self.ended_at_ms > 0 { self.ended_at_ms } else { now_ms };

@@ -45,11 +45,14 @@ impl StepSources<'_> {
     }
 
     /// The steps of an application that has ended with `failure`, or well. What still ran failed with it, or was killed with
-    /// it: then nothing is wrong with the step.
+    /// it: then nothing is wrong with the step. What waited never began, and never will.
     pub fn steps_at_the_end(&self, failure: Option<&Fault>, ended_at_ms: u64) -> Vec<StepRecord> {
         let is_cancelled = |fault: &Fault| fault.class == ErrorClass::Cancelled;
         let with_it = if failure.is_some_and(is_cancelled) { "KILLED" } else { "FAILED" };
         let mut steps = self.steps();
+        for step in steps.iter_mut().filter(|step| step.state == "PENDING") {
+            step.state = "NOT_RUN".to_owned();
+        }
         // So says a driver of an older release of what was cancelled.
         for step in steps.iter_mut().filter(|step| step.state == "FAILED") {
             if step.failure.as_ref().is_some_and(is_cancelled) {

@@ -104,6 +104,11 @@ impl<'a> Story<'a> {
         Self { name, location, ..Self::default() }
     }
 
+    /// The steps that wrote it, or tried to: without those that wait or never began.
+    pub fn begun(&self) -> impl Iterator<Item = &Write<'a>> {
+        self.writes.iter().filter(|write| write.step.has_begun())
+    }
+
     /// The table as it was at the highest version that a step has left.
     pub fn last(&self) -> Option<&TableRecord> {
         self.writes.iter().filter_map(|write| write.step.table_after.as_ref()).max_by_key(|table| table.version)
@@ -127,7 +132,7 @@ impl<'a> Story<'a> {
     /// The last write of each job, and how many there were.
     pub fn writers(&self) -> BTreeMap<&str, (&Write<'_>, usize)> {
         let mut writers = BTreeMap::new();
-        for write in &self.writes {
+        for write in self.begun() {
             writers.entry(write.run.job_name.as_str()).or_insert((write, 0)).1 += 1;
         }
         writers
@@ -177,6 +182,17 @@ mod tests {
         );
         assert_eq!(all[0].writers().get("shop").map(|(write, times)| (write.step.version, *times)), Some((Some(6), 2)));
         assert!(all[2].readers().contains_key(&("report", "gold.days")));
+    }
+
+    #[test]
+    fn what_never_began_has_not_written() {
+        let mut runs = runs();
+        let in_state = |state: &str| StepRecord { state: state.to_owned(), ..runs[1].1[0].clone() };
+        let steps: Arc<[StepRecord]> = Arc::from(["NOT_RUN", "FAILED", "PENDING", "COMMITTED"].map(in_state));
+        runs[1].1 = steps;
+        let all = stories(&runs[1..2]);
+        let states: Vec<&str> = all[0].begun().map(|write| write.step.state.as_str()).collect();
+        assert_eq!((all[0].writes.len(), states), (4, vec!["FAILED", "COMMITTED"]));
     }
 
     #[test]

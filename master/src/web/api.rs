@@ -13,8 +13,8 @@ mod tables;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Request;
-use axum::http::StatusCode;
+use axum::extract::OriginalUri;
+use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use axum::routing::get;
 use lake_api::failure::{Failure, unknown_path, wrong_method};
@@ -38,11 +38,17 @@ pub(super) fn router() -> Router<Arc<Master>> {
     let document = axum::body::Bytes::from(document(&operations));
     router
         .route("/openapi.json", get(move || std::future::ready(bytes(StatusCode::OK, JSON, document.clone()))))
-        .method_not_allowed_fallback(async |request: Request| {
-            let fault = wrong_method(request.method().as_str(), request.uri().path());
-            failed_as(StatusCode::METHOD_NOT_ALLOWED, &fault)
-        })
-        .fallback(async |request: Request| failed(&unknown_path(request.uri().path())))
+        .method_not_allowed_fallback(wrong_verb)
+        .fallback(unknown)
+}
+
+async fn wrong_verb(OriginalUri(uri): OriginalUri, method: Method) -> Response {
+    failed_as(StatusCode::METHOD_NOT_ALLOWED, &wrong_method(method.as_str(), uri.path()))
+}
+
+/// What is answered at paths that are none of the API.
+pub(super) async fn unknown(OriginalUri(uri): OriginalUri) -> Response {
+    failed(&unknown_path(uri.path()))
 }
 
 fn endpoints() -> Vec<Endpoint> {

@@ -32,10 +32,14 @@ pub(super) async fn one(
     };
     let runs = master.steps().await;
     drawn(masthead, move |_| {
-        lake_pages::table(&runs, &name, &wanted)
-            .ok_or_else(|| format!("No step on record has written or read a table '{name}' there."))
+        lake_pages::table(&runs, &name, &wanted).ok_or_else(|| no_such_table(&name, wanted.location()))
     })
     .await
+}
+
+fn no_such_table(name: &str, location: &str) -> String {
+    let place = if location.is_empty() { String::new() } else { format!(" at '{location}'") };
+    format!("No step on record has written or read a table '{name}'{place}.")
 }
 
 pub(super) async fn lineage(State(master): State<Arc<Master>>, relayed: Relay, Query(pairs): Pairs) -> Response {
@@ -50,4 +54,16 @@ pub(super) async fn lineage(State(master): State<Arc<Master>>, relayed: Relay, Q
         lake_pages::lineage(&runs, &wanted).ok_or_else(unknown)
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_that_is_not_there_is_named_with_the_place_that_was_asked_for() {
+        let sentence = "No step on record has written or read a table 'nope'";
+        assert_eq!(no_such_table("nope", ""), format!("{sentence}."));
+        assert_eq!(no_such_table("nope", "s3://lake/x"), format!("{sentence} at 's3://lake/x'."));
+    }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use lake_tests::cluster::Cluster;
 use lake_tests::gated::{Gated, assert_numbers_once, gated};
 use lake_tests::http::{get, wait_for_words};
@@ -52,13 +52,12 @@ fn wait_for_state(cluster: &Cluster, port: u64, state: &str) -> Result<Value> {
     })
 }
 
-/// Attempts of the application's tasks that were tried again.
+/// Attempts of the application's tasks that failed or were lost, and had to be tried again.
 pub(super) fn retries(cluster: &Cluster, id: &str) -> Result<u64> {
-    let text = get(cluster.masters.http_address(0)?, &format!("/api/v1/applications/{id}"))?;
-    let application: Value = serde_json::from_str(&text)?;
-    let steps = application.get("progress").and_then(Value::as_array).cloned().unwrap_or_default();
-    let stages = steps.iter().filter_map(|step| step.get("stages")?.as_array()).flatten();
-    Ok(stages.filter_map(|stage| stage.get("retries")?.as_u64()).sum())
+    let text = get(cluster.masters.http_address(0)?, &format!("/api/v1/applications/{id}/stages"))?;
+    let stages: Vec<Value> = serde_json::from_str(&text)?;
+    ensure!(!stages.is_empty(), "no stage of {id} is on record");
+    Ok(stages.iter().filter_map(|stage| stage.get("numFailedTasks")?.as_u64()).sum())
 }
 
 fn has_file(folder: &Path) -> bool {

@@ -108,7 +108,8 @@ pub struct Detail {
     /// As in lists.
     #[serde(flatten)]
     pub application: Application,
-    /// As its driver reported it last; empty after a change of the leading master.
+    /// Live, as its driver reported it last; empty once the application is over, and after a change of the leading master
+    /// until the driver reports again.
     pub progress: Vec<StepPicture>,
     /// Running now.
     pub queries: Vec<QueryPicture>,

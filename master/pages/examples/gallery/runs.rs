@@ -305,7 +305,7 @@ fn failed() -> ApplicationRecord {
                 ..step.clone()
             };
         } else if step.state == "RUNNING" {
-            step.state = "PENDING".to_owned();
+            step.state = "NOT_RUN".to_owned();
             step.started_at_ms = 0;
         }
     }

@@ -5,7 +5,7 @@ use lake_record::DriverAttempt;
 
 use super::Application;
 use crate::html::Column::{Instant, Number, Text};
-use crate::html::{Html, dash, duration, failure, instant, link, nowrap, section, table, text};
+use crate::html::{Html, cause, dash, duration, instant, link, nowrap, section, table, text};
 use crate::link as to;
 
 pub(super) fn attempts(application: &Application<'_>) -> Html {
@@ -27,7 +27,7 @@ pub(super) fn attempts(application: &Application<'_>) -> Html {
                 at_ms => nowrap(duration(end_ms.saturating_sub(at_ms))),
             },
             text(exit(attempt)),
-            attempt.failure.as_ref().map_or_else(dash, failure),
+            attempt.failure.as_ref().map_or_else(dash, cause),
         ]);
     }
     let columns = [

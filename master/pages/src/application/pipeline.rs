@@ -183,7 +183,7 @@ fn step_node(application: &Application<'_>, name: &str) -> Node {
         if tasks.1 > 0 {
             lines.push(format!("{} of {} {}", count(tasks.0), count(tasks.1), noun(tasks.1, "task", "tasks")));
         }
-        let mut last = vec![state.to_lowercase()];
+        let mut last = vec![state.to_lowercase().replace('_', " ")];
         if step.elapsed_ms(application.now_ms) > 0 {
             last.push(duration(step.elapsed_ms(application.now_ms)));
         }

@@ -6,8 +6,8 @@ use lake_record::{QueryState, StageRecord, StepRecord};
 use super::{Application, step_id};
 use crate::html::Column::{Instant, Number, Text};
 use crate::html::{
-    Html, badge, dash, duration, element, failure, instant, link, meter, nowrap, number, quantity_of_bytes, section,
-    span, table, text, under,
+    Html, badge, cause, dash, duration, element, instant, link, meter, nowrap, number, optional, quantity_of_bytes,
+    section, span, table, text, under,
 };
 use crate::link as to;
 
@@ -42,25 +42,29 @@ fn row(application: &Application<'_>, index: usize, step: &StepRecord) -> Vec<Ht
         cell.extend(query.stages.iter().map(|stage| progress(stage, &href)));
     }
     if let Some(fault) = &step.failure {
-        cell.push(failure(fault));
+        cell.push(cause(fault));
     }
     let elapsed = match step.elapsed_ms(application.now_ms) {
         0 => dash(),
         ms => nowrap(duration(ms)),
     };
     let mut row = vec![cell.into_iter().collect(), badge(&step.state)];
-    if step.state == "PENDING" {
-        row.extend(std::iter::repeat_with(dash).take(4));
-    } else {
-        row.extend([
-            number(step.rows_in),
-            number(step.rows_out),
-            quantity_of_bytes(step.bytes_out),
-            number(step.files),
-        ]);
-    }
+    row.extend(figures(step));
     row.extend([versions(step), instant(step.started_at_ms), elapsed, expectations(step)]);
     row
+}
+
+/// Rows checked, and rows, bytes and files written. Of a step that has not committed a zero is nothing that was measured.
+pub(crate) fn figures(step: &StepRecord) -> [Html; 4] {
+    let is_measured =
+        !matches!(step.state.as_str(), "PENDING" | "NOT_RUN" | "FAILED" | "KILLED" | "FENCED" | "UNKNOWN");
+    let known = |figure: u64| (is_measured || figure > 0).then_some(figure);
+    [
+        optional(known(step.rows_in), number),
+        optional(known(step.rows_out), number),
+        optional(known(step.bytes_out), quantity_of_bytes),
+        optional(known(step.files), number),
+    ]
 }
 
 /// `3 → 4`.
@@ -110,4 +114,30 @@ fn expectations(step: &StepRecord) -> Html {
         cell.push(under("", span(sign, words)));
     }
     cell.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(state: &str, rows_in: u64, written: u64) -> [String; 4] {
+        let (rows_out, bytes_out, files) = (written, written, written);
+        figures(&StepRecord { state: state.to_owned(), rows_in, rows_out, bytes_out, files, ..StepRecord::default() })
+            .map(Html::into_string)
+    }
+
+    #[test]
+    fn a_step_that_committed_nothing_has_dashes_and_the_rows_that_it_checked() {
+        for state in ["PENDING", "NOT_RUN", "FAILED", "KILLED", "FENCED", "UNKNOWN"] {
+            assert_eq!(shown(state, 0, 0), ["–", "–", "–", "–"], "{state}");
+        }
+        assert_eq!(shown("FAILED", 412, 0), ["412", "–", "–", "–"]);
+    }
+
+    #[test]
+    fn a_step_that_committed_no_rows_says_so() {
+        let zero = ["0", "0", "<span class=\"nowrap\">0 B</span>", "0"];
+        assert_eq!(shown("COMMITTED", 0, 0), zero);
+        assert_eq!(shown("COMMITTED", 1_000, 2)[..2], ["1,000", "2"]);
+    }
 }

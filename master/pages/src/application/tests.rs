@@ -1,4 +1,5 @@
 use lake_job::{LoadOptions, parse};
+use lake_proto::{ErrorClass, Fault};
 
 use super::*;
 use crate::fixture::{record, step, summary};
@@ -121,4 +122,18 @@ fn a_damaged_or_finished_record_says_so_and_stays_as_it_is() {
     assert!(drawn(&record, None).contains("history file that is damaged"));
     let page = application(&Application { record: &record, kill_token: None, now_ms: 1 });
     assert_eq!(page.freshness, Freshness::Still);
+}
+
+#[test]
+fn a_kill_on_request_is_told_once_at_the_top_and_nowhere_as_a_failure() {
+    let killed = Fault::new(ErrorClass::Cancelled, "killed", "the application was killed on request");
+    let mut record = record();
+    record.summary = ApplicationSummary { failure: Some(killed.clone()), ..summary("KILLED") };
+    record.attempts.iter_mut().for_each(|attempt| attempt.failure = Some(killed.clone()));
+    record.steps.iter_mut().for_each(|step| step.failure = Some(killed.clone()));
+    let page = drawn(&record, None);
+    assert!(!page.contains("class=\"failure\""), "{page}");
+    assert_eq!(page.matches("<p class=\"notice calm\">the application was killed on request</p>").count(), 1, "{page}");
+    let soft = "<div class=\"soft small wrap\">the application was killed on request</div>";
+    assert_eq!(page.matches(soft).count(), record.attempts.len() + record.steps.len(), "{page}");
 }

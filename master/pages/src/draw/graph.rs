@@ -84,6 +84,7 @@ pub(crate) fn sign(state: &str) -> (&'static str, &'static str) {
         "FAILED" | "ERROR" => ("bad", "✕"),
         "FENCED" | "UNKNOWN" => ("warn", "!"),
         "CANCELLED" | "KILLED" => ("calm", "■"),
+        "NOT_RUN" => ("calm", "–"),
         "" => ("", ""),
         _ => ("calm", "○"),
     }
@@ -286,6 +287,12 @@ mod tests {
             .map(|shape| outline(shape, Size { width: 100.0, height: 40.0 }, Point { x: 0.0, y: 0.0 }))
             .to_vec();
         assert!(outlines.iter().enumerate().all(|(index, one)| !outlines[index + 1..].contains(one)), "{outlines:?}");
+    }
+
+    #[test]
+    fn what_waits_and_what_never_ran_have_signs_of_their_own() {
+        let signs = ["PENDING", "NOT_RUN", "KILLED", "FAILED", ""].map(|state| sign(state).1);
+        assert_eq!(signs, ["○", "–", "■", "✕", ""]);
     }
 
     #[test]

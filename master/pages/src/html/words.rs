@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use lake_proto::{Fault, quantity};
+use lake_proto::{ErrorClass, Fault, quantity};
 
-use super::{Html, element, text};
+use super::{Html, element, text, under};
 
 /// A state as a coloured badge. The colour repeats what the word says.
 pub(crate) fn badge(state: &str) -> Html {
@@ -15,7 +15,8 @@ pub(crate) fn badge(state: &str) -> Html {
         "RELAUNCHING" | "KILLING" | "DRAINING" | "UNKNOWN" | "FENCED" | "no quorum" => "badge warn",
         _ => "badge",
     };
-    element("span", &[("class", class)], &[text(state)])
+    // NOT_RUN in words.
+    element("span", &[("class", class)], &[text(state.replace('_', " "))])
 }
 
 /// A failure, with all that its reader needs.
@@ -24,6 +25,16 @@ pub(crate) fn failure(fault: &Fault) -> Html {
     let code = element("code", &[], &[text(&fault.code)]);
     let head = element("div", &[], &[class, text(" · "), code]);
     element("div", &[("class", "failure")], &[head, element("pre", &[], &[text(&fault.message)])])
+}
+
+/// Why something ended, beside what ended. What was killed on request has not failed: it is told in soft words.
+pub(crate) fn cause(fault: &Fault) -> Html {
+    if is_on_request(fault) { under("soft small wrap", text(&fault.message)) } else { failure(fault) }
+}
+
+/// Whether somebody wanted it.
+pub(crate) fn is_on_request(fault: &Fault) -> bool {
+    fault.class == ErrorClass::Cancelled
 }
 
 /// Milliseconds as people read them.
@@ -93,6 +104,14 @@ mod tests {
         assert_eq!(instant(1_795_253_412_000).into_string(), expected);
         assert_eq!(instant(u64::MAX), text("–"));
         assert_eq!(ago(1_000, 5_000), "4.0 s ago");
+    }
+
+    #[test]
+    fn a_kill_on_request_is_no_failure() {
+        let killed = cause(&Fault::new(ErrorClass::Cancelled, "killed", "killed on <request>")).into_string();
+        assert_eq!(killed, "<div class=\"soft small wrap\">killed on &lt;request&gt;</div>");
+        let failed = cause(&Fault::new(ErrorClass::DataQuality, "expectation", "3 rows")).into_string();
+        assert!(failed.contains("class=\"failure\""), "{failed}");
     }
 
     #[test]

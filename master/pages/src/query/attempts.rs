@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use lake_proto::quantity::count;
 use lake_record::{AttemptRecord, AttemptState, StageRecord};
 
-use super::{Query, attempt_state};
+use super::{Query, attempt_state, numbered, worker_label};
 use crate::asked::{Asked, Bad, Window};
 use crate::html::Column::{self, Text};
 use crate::html::{
@@ -63,7 +63,8 @@ fn is_ascending_first(sort: &str) -> bool {
     matches!(sort, "launched" | "task")
 }
 
-type Line<'a> = (&'a StageRecord, &'a AttemptRecord);
+/// An attempt with its stage and its number within its task.
+type Line<'a> = (&'a StageRecord, u32, &'a AttemptRecord);
 
 pub(super) fn section_of(shown: &Query<'_>) -> Html {
     let wanted = shown.wanted;
@@ -71,7 +72,7 @@ pub(super) fn section_of(shown: &Query<'_>) -> Html {
     let stages = shown.query.stages.iter().filter(|stage| wanted.stage.is_none_or(|id| id == stage.stage_id));
     let left_out: u64 = stages.clone().map(|stage| stage.attempts_left_out).sum();
     let mut lines: Vec<Line<'_>> =
-        stages.flat_map(|stage| stage.attempts.iter().map(move |attempt| (stage, attempt))).collect();
+        stages.flat_map(|stage| numbered(stage).map(move |(number, attempt)| (stage, number, attempt))).collect();
     sort(&mut lines, wanted, shown.now_ms);
     let total = lines.len();
     let window = wanted.window;
@@ -142,7 +143,7 @@ fn columns(wanted: &Wanted, path: &str, finish: impl Fn(String) -> String) -> Ve
 }
 
 fn sort(lines: &mut [Line<'_>], wanted: &Wanted, now_ms: u64) {
-    let figure = |(_, attempt): &Line<'_>| match wanted.sort {
+    let figure = |(_, _, attempt): &Line<'_>| match wanted.sort {
         "time" => took(attempt, now_ms),
         "rows" => attempt.totals.rows,
         "bytes" => attempt.totals.bytes,
@@ -169,9 +170,11 @@ fn took(attempt: &AttemptRecord, now_ms: u64) -> u64 {
     }
 }
 
-fn row((stage, attempt): Line<'_>, now_ms: u64) -> Vec<Html> {
+fn row((stage, number_in_task, attempt): Line<'_>, now_ms: u64) -> Vec<Html> {
     let mut name = nowrap(format!("stage {}, task {}", stage.stage_id, attempt.task));
-    name.push(&under("soft small nowrap", text(format!("attempt {}", attempt.attempt))));
+    let id = format!("id {} in the query", attempt.attempt);
+    let which = element("span", &[("title", &id)], &[text(format!("attempt {number_in_task}"))]);
+    name.push(&under("soft small nowrap", which));
     let mut state = badge(attempt_state(attempt.state));
     if attempt.is_speculative {
         state.push(&under("soft small", text("beside a slow one")));
@@ -179,7 +182,7 @@ fn row((stage, attempt): Line<'_>, now_ms: u64) -> Vec<Html> {
     let worker = if attempt.worker_id.is_empty() {
         dash()
     } else {
-        link(&to::worker(&attempt.worker_id), if attempt.host.is_empty() { &attempt.worker_id } else { &attempt.host })
+        link(&to::worker(&attempt.worker_id), worker_label(&attempt.worker_id, &attempt.host))
     };
     let totals = &attempt.totals;
     vec![

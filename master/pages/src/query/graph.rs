@@ -58,7 +58,7 @@ fn node(shown: &Query<'_>, stage: &StageRecord) -> Node {
 
 /// The one or two operators that say what a stage does: those that took most of its time, or the outermost ones.
 pub(super) fn main_work(stage: &StageRecord) -> String {
-    let mut by_time: Vec<_> = stage.operators.iter().collect();
+    let mut by_time = super::stage::working(stage);
     by_time.sort_by_key(|operator| std::cmp::Reverse(operator.metrics.compute_ns));
     let mut names: Vec<&str> = Vec::new();
     for operator in by_time {

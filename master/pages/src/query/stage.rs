@@ -83,10 +83,31 @@ fn failures(stage: &StageRecord) -> Vec<Html> {
     parts
 }
 
+/// Scans of ours. What stands directly below one of them is the list of its pieces, of which nothing is to be told.
+const SCANS: [&str; 3] = ["DeltaFilesScanExec", "FilesScanExec", "PostgresScanExec"];
+
+/// The operators that do something.
+pub(super) fn working(stage: &StageRecord) -> Vec<&OperatorRecord> {
+    let mut shown = Vec::new();
+    let mut above: Option<&OperatorRecord> = None;
+    for operator in &stage.operators {
+        let is_list = operator.name == "DataSourceExec"
+            && above.is_some_and(|scan| {
+                SCANS.contains(&scan.name.as_str()) && operator.depth.checked_sub(1) == Some(scan.depth)
+            });
+        if !is_list {
+            shown.push(operator);
+        }
+        above = Some(operator);
+    }
+    shown
+}
+
 fn operators(stage: &StageRecord) -> Html {
-    let all: u64 = stage.operators.iter().map(|operator| operator.metrics.compute_ns).fold(0, u64::saturating_add);
-    let most = stage.operators.iter().map(|operator| operator.metrics.compute_ns).max().unwrap_or(0);
-    let rows = stage.operators.iter().map(|operator| row(operator, all, most)).collect();
+    let shown = working(stage);
+    let all: u64 = shown.iter().map(|operator| operator.metrics.compute_ns).fold(0, u64::saturating_add);
+    let most = shown.iter().map(|operator| operator.metrics.compute_ns).max().unwrap_or(0);
+    let rows = shown.into_iter().map(|operator| row(operator, all, most)).collect();
     let columns = [
         Text("Operator"),
         Number("Rows out"),
@@ -124,5 +145,43 @@ fn branch(depth: u32) -> String {
     match usize::try_from(depth.min(40)).unwrap_or(40) {
         0 => String::new(),
         depth => format!("{}└ ", "  ".repeat(depth - 1)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_pieces_below_a_scan_is_left_out_and_another_source_is_not() {
+        let operator =
+            |(depth, name): (u32, &str)| OperatorRecord { depth, name: name.to_owned(), ..Default::default() };
+        let operators = [
+            (0, "UnionExec"),
+            (1, "DeltaFilesScanExec"),
+            (2, "DataSourceExec"),
+            (1, "FilesScanExec"),
+            (2, "DataSourceExec"),
+            (1, "PostgresScanExec"),
+            (2, "DataSourceExec"),
+            (1, "DataSourceExec"),
+            (1, "FilesScanExec"),
+            (1, "DataSourceExec"),
+        ];
+        let stage = StageRecord { operators: operators.map(operator).to_vec(), ..StageRecord::default() };
+        let shown: Vec<(u32, &str)> = working(&stage).iter().map(|shown| (shown.depth, shown.name.as_str())).collect();
+        assert_eq!(
+            shown,
+            [
+                (0, "UnionExec"),
+                (1, "DeltaFilesScanExec"),
+                (1, "FilesScanExec"),
+                (1, "PostgresScanExec"),
+                (1, "DataSourceExec"),
+                (1, "FilesScanExec"),
+                (1, "DataSourceExec"),
+            ]
+        );
+        assert_eq!(super::operators(&stage).into_string().matches("DataSourceExec").count(), 2);
     }
 }

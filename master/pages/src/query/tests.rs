@@ -1,5 +1,3 @@
-use lake_record::AttemptRecord;
-
 use super::*;
 use crate::asked::Asked;
 use crate::fixture::{attempt, record, stage};
@@ -130,4 +128,42 @@ fn a_stage_stands_as_its_tasks_and_its_query_do() {
     assert_eq!(of(QueryState::Failed, one(AttemptState::Success), 1), "CANCELLED");
     assert_eq!(of(QueryState::Cancelled, Vec::new(), 0), "CANCELLED");
     assert_eq!(of(QueryState::Finished, Vec::new(), 0), "FINISHED");
+}
+
+#[test]
+fn an_attempt_has_its_number_within_its_task_and_not_its_id_in_the_query() {
+    let with_id = |task: u32, id: u64| AttemptRecord { attempt: id, ..attempt(task, AttemptState::Success) };
+    let attempts = vec![with_id(0, 5), with_id(1, 6), with_id(0, 7)];
+    let stage = stage(1, Vec::new(), attempts);
+    let numbers: Vec<(u32, u64)> = numbered(&stage).map(|(number, attempt)| (number, attempt.attempt)).collect();
+    assert_eq!(numbers, [(1, 5), (1, 6), (2, 7)]);
+    let query = QueryRecord { query_id: "q".to_owned(), stages: vec![stage], ..QueryRecord::default() };
+    let page = drawn(&query, &[]);
+    assert_eq!(page.matches(">attempt 1</span>").count(), 2, "{page}");
+    assert!(page.contains("title=\"id 7 in the query\">attempt 2</span>"), "{page}");
+    assert!(page.contains("stage 1 task 0 attempt 2: SUCCESS") && !page.contains("attempt 7"), "{page}");
+}
+
+#[test]
+fn workers_of_one_host_are_told_apart_by_their_ports() {
+    for (id, host, label) in [
+        ("worker-20261121093012-h1-7078", "h1", "h1:7078"),
+        ("worker-20261121093012-lake-w-1.example-7078", "lake-w-1.example", "lake-w-1.example:7078"),
+        ("worker-20261121093012-10.0.0.7-40001", "10.0.0.7", "10.0.0.7:40001"),
+        ("worker-20261121093012-h1-7078", "h2", "h2"),
+        ("worker-20261121093012-xh1-7078", "h1", "h1"),
+        ("worker-20261121093012-h1-7o78", "h1", "h1"),
+        ("worker-1", "", "worker-1"),
+        ("", "h1", "h1"),
+    ] {
+        assert_eq!(worker_label(id, host), label, "{id}");
+    }
+    let on = |task: u32, port: u16| AttemptRecord {
+        worker_id: format!("worker-1-h1-{port}"),
+        host: "h1".to_owned(),
+        ..attempt(task, AttemptState::Success)
+    };
+    let stages = vec![stage(1, Vec::new(), vec![on(0, 7078), on(1, 7079)])];
+    let page = drawn(&QueryRecord { query_id: "q".to_owned(), stages, ..QueryRecord::default() }, &[]);
+    assert!(page.matches(">h1:7078<").count() > 1 && page.matches(">h1:7079<").count() > 1, "{page}");
 }

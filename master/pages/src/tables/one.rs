@@ -7,7 +7,7 @@ use lake_record::story::{Runs, Story, Write, stories, without_slash};
 use lake_record::{SIZE_BUCKETS, TableRecord};
 
 use super::{href, lineage};
-use crate::application::{shown_name, versions};
+use crate::application::{figures, shown_name, versions};
 use crate::asked::{Asked, Bad, Window};
 use crate::draw::charts::histogram;
 use crate::draw::graph::Shape;
@@ -15,8 +15,8 @@ use crate::draw::strip::sparkline;
 use crate::frame::{Freshness, Page, Place};
 use crate::html::Column::{Instant, Number, Text};
 use crate::html::{
-    Html, badge, dash, element, empty, facts, heading, instant, link, number, optional, quantity_of_bytes, section,
-    share, span, table as table_of, text, under,
+    Html, badge, dash, element, empty, facts, heading, instant, link, number, optional, section, share, span,
+    table as table_of, text, under,
 };
 use crate::link::{self as to, route};
 
@@ -41,6 +41,11 @@ impl Wanted {
         asked.only(&["location", "offset", "limit"])?;
         Ok(Self { location: asked.text("location")?, window: Window::of(asked, LIMIT, MOST)? })
     }
+
+    /// Where the table is that is asked for; empty = anywhere.
+    pub fn location(&self) -> &str {
+        &self.location
+    }
 }
 
 /// The page of a table; `None` when no step wrote or read one of that name.
@@ -50,7 +55,7 @@ pub fn table(runs: &Runs, name: &str, wanted: &Wanted) -> Option<Page> {
     let is_asked = |story: &&&Story<'_>| story.location == without_slash(&wanted.location);
     let story = if wanted.location.is_empty() {
         // The one that was written last.
-        same_name.iter().max_by_key(|story| story.writes.first().map(Write::at_ms))
+        same_name.iter().max_by_key(|story| story.begun().next().map(Write::at_ms))
     } else {
         same_name.iter().find(is_asked)
     };
@@ -138,7 +143,8 @@ fn columns(story: &Story<'_>) -> Html {
 
 fn history(story: &Story<'_>, wanted: &Wanted, all: &[Story<'_>]) -> Html {
     let window = wanted.window;
-    let rows: Vec<Vec<Html>> = story.writes.iter().skip(window.offset).take(window.limit).map(written).collect();
+    let total = story.begun().count();
+    let rows: Vec<Vec<Html>> = story.begun().skip(window.offset).take(window.limit).map(written).collect();
     let heads = [
         Number("Version"),
         Text("Operation"),
@@ -151,9 +157,9 @@ fn history(story: &Story<'_>, wanted: &Wanted, all: &[Story<'_>]) -> Html {
         Text("Checks"),
         Text("Metrics of the commit"),
     ];
-    let remark = window.remark(rows.len(), story.writes.len());
+    let remark = window.remark(rows.len(), total);
     let body = table_of("Versions", &heads, rows, "No step on record has written it.");
-    let turns = window.turns("Pieces of the list of versions", &href(story, all), &[], story.writes.len());
+    let turns = window.turns("Pieces of the list of versions", &href(story, all), &[], total);
     element("section", &[("id", "versions")], &[heading("Versions", remark), body, turns])
 }
 
@@ -166,15 +172,16 @@ fn written(write: &Write<'_>) -> Vec<Html> {
     }
     let mut name = link(&to::application(&run.app_id), shown_name(run));
     name.push(&under("mono soft nowrap small", text(&run.app_id)));
+    let [_, rows, size, files] = figures(step);
     vec![
         versions(step),
         after.map_or_else(dash, |table| text(&table.operation)),
         name,
         badge(&step.state),
         instant(write.at_ms()),
-        number(step.rows_out),
-        quantity_of_bytes(step.bytes_out),
-        number(step.files),
+        rows,
+        size,
+        files,
         super::checks(step),
         if metrics.is_empty() {
             dash()

@@ -130,6 +130,19 @@ fn a_table_tells_its_versions_columns_files_checks_and_users() {
 }
 
 #[test]
+fn a_step_that_never_began_is_no_version_of_its_table() {
+    for state in ["NOT_RUN", "PENDING"] {
+        let mut runs = runs();
+        let waits = StepRecord { state: state.to_owned(), version: None, version_before: None, ..runs[1].1[1].clone() };
+        let run = Arc::new(ApplicationSummary { app_id: "app-9".into(), ..(*runs[1].0).clone() });
+        runs.insert(0, (run, Arc::from([waits])));
+        let page = one(&runs, "silver.orders", &[]).unwrap();
+        let versions = page.split("id=\"versions\"").nth(1).unwrap().split("</section>").next().unwrap();
+        assert!(versions.contains("5 → 6") && !versions.contains(state) && !versions.contains("app-9"), "{versions}");
+    }
+}
+
+#[test]
 fn tables_of_one_name_at_two_places_are_told_apart() {
     let mut runs = runs();
     let other = StepRecord { location: "s3://other/silver.orders".to_owned(), ..runs[1].1[1].clone() };

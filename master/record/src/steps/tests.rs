@@ -160,7 +160,7 @@ fn steps_are_told_without_what_was_submitted_too() {
 }
 
 #[test]
-fn what_ran_when_its_application_ended_has_failed_or_was_killed_with_it() {
+fn what_ran_when_its_application_ended_has_failed_or_was_killed_with_it_and_what_waited_never_runs() {
     let killed = Fault::new(ErrorClass::Cancelled, "killed", "on request");
     let lost = Fault::new(ErrorClass::Unavailable, "driver-lost", "it was lost");
     let in_state = |table: &str, state: &str, failure: Option<&Fault>| v1::StepProgress {
@@ -179,7 +179,7 @@ fn what_ran_when_its_application_ended_has_failed_or_was_killed_with_it() {
     for (fault, with_it) in [(&killed, "KILLED"), (&lost, "FAILED")] {
         let steps = sources.steps_at_the_end(Some(fault), 9);
         let states: Vec<&str> = steps.iter().map(|step| step.state.as_str()).collect();
-        assert_eq!(states, [with_it, "PENDING", with_it, "KILLED", "FAILED"]);
+        assert_eq!(states, [with_it, "NOT_RUN", with_it, "KILLED", "FAILED"]);
         assert_eq!((steps[0].ended_at_ms, steps[0].failure.as_ref()), (9, Some(fault)));
         assert_eq!((steps[1].failure.as_ref(), steps[4].failure.as_ref()), (None, Some(&lost)));
     }

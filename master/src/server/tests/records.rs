@@ -86,7 +86,7 @@ async fn what_a_driver_has_told_is_there_while_it_runs_and_after_a_restart() {
     assert_eq!(read.summary.failure, Some(failure));
     assert_eq!((read.attempts[0].exit_code, read.attempts[0].worker_id.as_str()), (Some(8), worker.id.as_str()));
     let steps: Vec<(&str, &str)> = read.steps.iter().map(|step| (step.table.as_str(), step.state.as_str())).collect();
-    assert_eq!(steps, [("a.b", "FAILED"), ("c.d", "PENDING")], "what ran has failed with it");
+    assert_eq!(steps, [("a.b", "FAILED"), ("c.d", "NOT_RUN")], "what ran has failed with it");
     let (status, json) = http_get(cluster.http_address(), &format!("/api/v1/records/{}", submitted.app_id)).await;
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!((status, &json["origin"], &json["steps"][0]["reads"][0]["files"]), (200, &"history".into(), &3.into()));

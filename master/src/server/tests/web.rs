@@ -44,13 +44,21 @@ async fn bad_input_to_the_api_is_a_failure_in_json() {
         (format!("{app}/stages/-1/0/taskSummary?quantiles=-1"), 404, "no-such-stage"),
         ("/api/v1/tables/..%2f".to_owned(), 404, "no-such-table"),
         ("/api/v1/none".to_owned(), 404, "no-such-path"),
+        ("/api/v1/".to_owned(), 404, "no-such-path"),
+        ("/api/v1".to_owned(), 404, "no-such-path"),
     ] {
         let (found, answer) = json(address, &path).await;
         assert_eq!((found, answer["error"]["code"].as_str()), (status, Some(code)), "{path}: {answer}");
         assert!(answer["error"]["class"].is_string() && answer["error"]["message"].is_string(), "{answer}");
     }
+    for path in ["/api/v1/none", "/api/v1/none/of/these", "/api/v1/"] {
+        let (_, answer) = json(address, path).await;
+        let message = answer["error"]["message"].as_str().unwrap();
+        assert!(message.starts_with(&format!("'{path}' is not a path of the API")), "{message}");
+    }
     let (status, head, body) = http(address, "DELETE", &app).await;
     assert!(status == 405 && body.contains("\"code\":\"method\""), "{head}\n{body}");
+    assert!(body.contains(&format!("'{app}' does not take DELETE")), "{body}");
     assert!(head.to_lowercase().contains("allow: get"), "{head}");
     assert_eq!(http(address, "GET", &format!("{app}/kill")).await.0, 405);
     assert_eq!(http(address, "PUT", "/").await.0, 405);
