@@ -18,6 +18,7 @@ def sweep(visitor, master, app_id, failed_id, hostile):
     without_scripts(visitor, found, looked_at(visitor, found))
     by_keys(visitor, found)
     hostile_text(visitor, found, hostile)
+    long_names(visitor, found)
     unknown(visitor, master)
 
 
@@ -94,6 +95,26 @@ def hostile_text(visitor, found, hostile):
     assert len(refusals) >= 2, window.complaints
     window.complaints = []
     window.close()
+
+
+LENGTHENED = """() => {
+  const name = document.querySelector('tbody th > a, tbody th > strong > a');
+  name.textContent = 'x'.repeat(300);
+  const [words, cell] = [name, name.closest('th')].map(element => element.getBoundingClientRect());
+  return { over: words.right - cell.right, width: cell.width / parseFloat(getComputedStyle(document.documentElement).fontSize) };
+}"""
+
+
+def long_names(visitor, found):
+    """They wrap within their column, which is not as wide as they are."""
+    for look in ({"viewport": WIDE}, PHONE):
+        window = visitor.window(**look)
+        page = window.context.new_page()
+        for name in ("cluster", "history", "tables", "application"):
+            window.go(page, found[name])
+            shown = page.evaluate(LENGTHENED)
+            assert shown["over"] <= 0 and shown["width"] < 29, f"{name} with {look['viewport']}: {shown}"
+        window.close()
 
 
 def unknown(visitor, master):
