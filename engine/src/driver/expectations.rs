@@ -309,8 +309,9 @@ mod tests {
     fn both_numbers_of_a_violated_expectation_are_written_alike() {
         let mut table = table();
         table.expectations[0].action = ExpectationAction::Fail;
-        let count = ExpectationCount { name: "positive".to_owned(), action: CheckKind::Drop, violations: 79_917 };
-        let written = Written { expectations: vec![count], input_rows: 795_872, ..Written::default() };
+        let (name, action) = ("positive".to_owned(), CheckKind::Fail);
+        let count = ExpectationCount { name, action, checked: 795_872, violations: 79_917 };
+        let written = Written { expectations: vec![count], ..Written::default() };
         let error = enforce(&table, &written).unwrap_err();
         let expected = "expectation 'positive' (a > 0) is violated by 79,917 of 795,872 rows; nothing was committed";
         assert_eq!(error.to_string(), expected);
