@@ -113,7 +113,7 @@ def long_names(visitor, found):
         for name in ("cluster", "history", "tables", "application"):
             window.go(page, found[name])
             shown = page.evaluate(LENGTHENED)
-            assert shown["over"] <= 0 and shown["width"] < 29, f"{name} with {look['viewport']}: {shown}"
+            assert shown["over"] <= 0 and shown["width"] < 40, f"{name} with {look['viewport']}: {shown}"
         window.close()
 
 
