@@ -134,9 +134,8 @@ impl Checker<'_> {
         let prefix = schema.get("prefixItems").and_then(Value::as_array).cloned().unwrap_or_default();
         for (index, item) in items.iter().enumerate() {
             let at = format!("{at}[{index}]");
-            match prefix.get(index).or_else(|| schema.get("items")) {
-                Some(schema) => self.check(schema, item, &at)?,
-                None => {}
+            if let Some(schema) = prefix.get(index).or_else(|| schema.get("items")) {
+                self.check(schema, item, &at)?;
             }
         }
         Ok(())

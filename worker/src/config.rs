@@ -78,7 +78,7 @@ pub struct Advertised {
 #[derive(Debug)]
 pub enum Request {
     /// Run the daemon.
-    Run(Config),
+    Run(Box<Config>),
     /// Print this text and end.
     Dump(String),
 }
@@ -248,7 +248,7 @@ fn effective(matches: &ArgMatches, here: &Host) -> Result<Request, Fault> {
         return Ok(Request::Dump(picked.settings.iter().map(line).collect::<Vec<_>>().join("\n")));
     }
     validate(&config, here)?;
-    Ok(Request::Run(Config { effective: picked.settings, ..config }))
+    Ok(Request::Run(Box::new(Config { effective: picked.settings, ..config })))
 }
 
 fn read_file(path: &Path) -> Result<FileConfig, Fault> {

@@ -71,7 +71,7 @@ fn keep_memory(arguments: &[String]) {
 fn run_worker(arguments: Vec<String>) -> Result<(), Fault> {
     let config = match config::read(arguments)? {
         Request::Dump(text) => return print(&format!("{text}\n")),
-        Request::Run(config) => config,
+        Request::Run(config) => *config,
     };
     let _telemetry = start_telemetry("lake-worker", config.log_format, &config.log_level)?;
     if let Some(remark) = Host::this().oversubscribed(config.cores, config.memory_bytes) {

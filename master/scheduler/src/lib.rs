@@ -16,6 +16,7 @@
 //!     this plan, with job = query id, task id = attempt, and `output_partitions` as the global partition ids.
 //!   - `is_result = true`: the plan under the writer, without one. Every output partition of it is executed and the
 //!     rows are the answer. Shuffle readers in it need `with_work_dir` and `with_client_pool`.
+//!
 //!   Its `lineage` is kept beside the attempt and given back in [`Held`](lake_proto::v1::Held), which each leader is told
 //!   first: so it goes on with queries of an earlier one (the `stash` module, [`Scheduler::attach_query`]).
 //! * `CancelTask` for an attempt that is not wanted, also for one that the worker does not know: it answers

@@ -123,11 +123,10 @@ fn add_missing(master: &Master) {
     });
     for (app, at_ms) in ended {
         let is_old = now_ms.saturating_sub(at_ms) >= MISSING_AFTER_MS;
-        if is_old && !master.history.has(&app) && master.history.would_keep(at_ms, now_ms) {
-            if let Some(record) = records::of_state(master, &app) {
-                tracing::info!(app_id = %app, "an application is written into the history with what the masters know");
-                master.history.add(app, record);
-            }
+        let is_missing = is_old && !master.history.has(&app) && master.history.would_keep(at_ms, now_ms);
+        if is_missing && let Some(record) = records::of_state(master, &app) {
+            tracing::info!(app_id = %app, "an application is written into the history with what the masters know");
+            master.history.add(app, record);
         }
     }
 }

@@ -358,7 +358,7 @@ async fn statuses_survive_a_broken_stream_and_attempts_run_on_under_the_same_id(
     let running = HeldAttempt { task: Some(task(1, 1)), cores: 2, lineage: LINEAGE };
     assert_eq!(held[0].running, [running]);
     let done = HeldOutput { status: Some(TaskStatus { seq: 0, ..lost.clone() }), lineage: LINEAGE };
-    assert_eq!(held[0].done, [done.clone()]);
+    assert_eq!(held[0].done, std::slice::from_ref(&done));
     let repeated = master.status().await;
     assert_eq!(repeated, lost);
     master.acknowledge(&repeated).await;

@@ -38,6 +38,7 @@ fn is_join(node: &Arc<dyn ExecutionPlan>) -> bool {
 mod tests {
     use std::time::Duration;
 
+    use datafusion::common::runtime::SpawnedTask;
     use datafusion::physical_plan::collect;
     use datafusion::prelude::SessionContext;
     use tokio_util::sync::CancellationToken;
@@ -54,11 +55,11 @@ mod tests {
         let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
         let watch = Watch::new(stop.clone(), Arc::new(Counters::default()), ended.clone().drop_guard());
         let probed = Arc::new(ProbeExec::new(put(plan).unwrap(), Arc::new(watch)));
-        let running = tokio::spawn(collect(probed, session.task_ctx()));
+        let running = SpawnedTask::spawn(collect(probed, session.task_ctx()));
         // It is busy, or not yet: both must end.
         tokio::task::yield_now().await;
         stop.cancel();
-        let result = tokio::time::timeout(Duration::from_secs(60), running).await.unwrap().unwrap();
+        let result = tokio::time::timeout(Duration::from_secs(60), running.join()).await.unwrap().unwrap();
         assert!(result.unwrap_err().to_string().contains("told to stop"));
         tokio::time::timeout(Duration::from_secs(60), ended.cancelled()).await.unwrap();
     }

@@ -48,8 +48,7 @@ pub(super) fn decimal(text: &str, precision: u8, scale: i8) -> Option<i128> {
     let mut dropped: Option<u8> = None;
     let mut after_point = false;
     let mut exponent: i64 = 0;
-    let mut bytes = digits.iter().enumerate();
-    while let Some((at, byte)) = bytes.next() {
+    for (at, byte) in digits.iter().enumerate() {
         match byte {
             b'0'..=b'9' => {
                 digits_seen += 1;

@@ -9,7 +9,10 @@ fn dialect(options: &CsvOptions) -> Dialect {
     Dialect::new(options).unwrap()
 }
 
-fn rows(text: &str, options: &CsvOptions, width: usize) -> (Vec<Vec<Option<String>>>, Vec<(usize, Malformed)>) {
+/// Fields of each record.
+type Rows = Vec<Vec<Option<String>>>;
+
+fn rows(text: &str, options: &CsvOptions, width: usize) -> (Rows, Vec<(usize, Malformed)>) {
     let dialect = dialect(options);
     let mut records = Records::default();
     let limits = Limits { records: usize::MAX, owned_until: usize::MAX, is_last: true };
