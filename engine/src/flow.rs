@@ -31,7 +31,8 @@ pub fn read(node: &dyn ExecutionPlan) -> Option<Flow> {
     crossed(node, READ_BYTES)
 }
 
-/// What the node wrote into the files of a table, bytes of files that are closed; `None` of nodes that write none. Inputs of the node do not count.
+/// What the node wrote into the files of a table so far; bytes are those of files that are closed. `None` of nodes that write
+/// none. Inputs of the node do not count.
 pub fn written(node: &dyn ExecutionPlan) -> Option<Flow> {
     crossed(node, WRITTEN_BYTES)
 }

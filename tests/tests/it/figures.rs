@@ -12,7 +12,8 @@ use lake_tests::submit::{Submit, app_id};
 use lake_tests::{DEADLINE, wait_for};
 use serde_json::{Value, json};
 
-const JOB: &str = r#"
+/// What both jobs over numbers begin with.
+const BRONZE: &str = r#"
 [[source]]
 name = "numbers"
 kind = "files"
@@ -24,7 +25,8 @@ schema = { id = "bigint", bucket = "int", amount = "decimal(12,2)" }
 name = "bronze.numbers"
 from = "numbers"
 mode = "overwrite"
-
+"#;
+const EVEN: &str = r#"
 [[table]]
 name = "silver.even"
 mode = "overwrite"
@@ -72,7 +74,7 @@ fn a_task_that_writes_a_table_tells_what_it_wrote_and_what_it_read() -> Result<(
     for file in 0..FILES {
         workspace.file(&format!("numbers-{file}.csv"), &csv)?;
     }
-    let job = workspace.job("figures", JOB)?;
+    let job = workspace.job("figures", &[BRONZE, EVEN].concat())?;
     let id = cluster.submit_detached(|submit| submit.arg(&job))?;
     let status = cluster.wait_finished(&id)?;
     let app = app_id(&status)?;
@@ -151,18 +153,6 @@ fn what_one_stage_has_written_the_next_one_has_read_from_whichever_worker() -> R
 
 /// Its second step fails: of 10 numbers the first check drops 5, and 2 of those that are left are not small.
 const STRICT: &str = r#"
-[[source]]
-name = "numbers"
-kind = "files"
-format = "csv"
-path = "numbers.csv"
-schema = { id = "bigint", bucket = "int", amount = "decimal(12,2)" }
-
-[[table]]
-name = "bronze.numbers"
-from = "numbers"
-mode = "overwrite"
-
 [[table]]
 name = "silver.numbers"
 mode = "overwrite"
@@ -183,8 +173,8 @@ sql = "SELECT * FROM bronze.numbers"
 fn a_step_that_an_expectation_fails_is_told_with_its_counts_of_the_rows_that_reached_it() -> Result<()> {
     let cluster = Cluster::start()?;
     let workspace = Workspace::new()?;
-    workspace.file("numbers.csv", numbers_csv(10))?;
-    let job = workspace.job("strict", STRICT)?;
+    workspace.file("numbers-0.csv", numbers_csv(10))?;
+    let job = workspace.job("strict", &[BRONZE, STRICT].concat())?;
     for submit in [cluster.submit(), Submit::local()] {
         let told = submit.arg(&job).args(["--output", "json"]).run()?.json()?;
         assert_eq!(told.get("exit_code"), Some(&json!(8)), "{told}");
